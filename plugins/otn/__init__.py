@@ -1,0 +1,1 @@
+"""One-Time Notifications of the Messenger Platform, on Apache Airflow."""

@@ -1,0 +1,1 @@
+"""Campaigns: who gets the message, sending it once, and what is known of each."""

@@ -1,0 +1,104 @@
+"""From what came back over the wire to what is written into the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from otn.campaign import stop_rules
+from otn.messenger.client import SendResult
+from otn.messenger.errors import Outcome, TokenFate
+
+# Until a calibration has shown what the platform says for a used token, "invalid" may well mean "used".
+# "expired" may not: our own gate lets no expired token through, so the platform speaks of something else.
+INFERRED_AS_USED = frozenset({TokenFate.USED, TokenFate.UNDISTINGUISHED, TokenFate.INVALID})
+RETURNED = frozenset({Outcome.PAGE_HALTED, Outcome.THROTTLED, Outcome.TRANSIENT})
+REFUSED = frozenset({Outcome.REFUSED, Outcome.CONTENT})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One recipient's result, as ``recipient.sql`` records it.
+
+    Args:
+        subscriber_id: ``otn.subscriber.id``.
+        attempt_id: the attempt that it answers.
+        outcome: ``sent``, ``refused``, ``returned`` (proven without effect) or ``unknown``.
+        message_id: the platform's, with ``sent``.
+        http_status: of the call or of the batch item.
+        error_code: the platform's.
+        error_subcode: the platform's.
+        retry_worth: a later try may succeed.
+        token_refused: the platform refused the token itself.
+        token_used: that refusal can mean that the token was spent.
+        skip: with ``returned``: the person is not to be called at all.
+        reason: short and stable.
+        wait_s: not to be called again for so long.
+        content_error: ``code/subcode`` of a refused message, for the stop rules.
+        called: a request was made, so that the stop rules count it.
+    """
+
+    subscriber_id: int
+    attempt_id: str
+    outcome: str
+    message_id: str | None = None
+    http_status: int | None = None
+    error_code: int | None = None
+    error_subcode: int | None = None
+    retry_worth: bool = False
+    token_refused: bool = False
+    token_used: bool = False
+    skip: bool = False
+    reason: str | None = None
+    wait_s: float | None = None
+    content_error: str | None = None
+    called: bool = True
+
+    def row(self) -> dict[str, Any]:
+        """As the record query reads it."""
+        return {name: value for name, value in self.__dict__.items() if name not in {"content_error", "called"}}
+
+    @property
+    def letter(self) -> str | None:
+        """For the stop rules; None when it does not count."""
+        if not self.called:
+            return None
+        return {"sent": stop_rules.SENT, "refused": stop_rules.REFUSED, "unknown": stop_rules.UNKNOWN}.get(self.outcome)
+
+
+def not_called(subscriber_id: int, attempt_id: str, reason: str, *, skip: bool = False) -> Answer:
+    """No request was made: proven without effect."""
+    return Answer(subscriber_id, attempt_id, "returned", reason=reason, skip=skip, called=False)
+
+
+def from_result(subscriber_id: int, attempt_id: str, result: SendResult) -> Answer:
+    """Judge one result of the client.
+
+    A refusal without a code, or an acceptance without a message id, proves nothing: unknown.
+    """
+    error, verdict = result.error, result.verdict
+    code = error.code if error else None
+    common: dict[str, Any] = {
+        "http_status": result.http_status,
+        "error_code": code,
+        "error_subcode": error.subcode if error else None,
+        "wait_s": result.wait_s,
+    }
+    if result.outcome is Outcome.SENT and result.message_id:
+        return Answer(subscriber_id, attempt_id, "sent", message_id=result.message_id, http_status=result.http_status)
+    if result.outcome in REFUSED and code is not None:
+        fate = verdict.token_fate if verdict else None
+        content = f"{code}/{common['error_subcode'] or '-'}" if result.outcome is Outcome.CONTENT else None
+        return Answer(
+            subscriber_id,
+            attempt_id,
+            "refused",
+            retry_worth=bool(verdict and verdict.retry_worth),
+            token_refused=fate is not None,
+            token_used=fate in INFERRED_AS_USED,
+            content_error=content,
+            **common,
+        )
+    if result.outcome in RETURNED:
+        return Answer(subscriber_id, attempt_id, "returned", reason=result.outcome.value, **common)
+    return Answer(subscriber_id, attempt_id, "unknown", reason=result.reason or "no_answer", **common)

@@ -1,0 +1,37 @@
+"""Whom a campaign would reach now, with a reason for everyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from otn.campaign.model import Audience
+from otn.database import Engine, queries, transaction
+
+
+def count(
+    engine: Engine,
+    *,
+    topic_id: int,
+    include_labels: Sequence[str],
+    exclude_labels: Sequence[str],
+    max_recipients: int | None,
+) -> Audience:
+    """Count without planning; writes nothing.
+
+    Args:
+        engine: the project's database.
+        topic_id: ``otn.topic.id``.
+        include_labels: people must carry all of them.
+        exclude_labels: people must carry none of them.
+        max_recipients: at most so many, the soonest to expire first; None: everyone.
+    """
+    filters = {
+        "topic_id": topic_id,
+        "include_labels": list(include_labels),
+        "exclude_labels": list(exclude_labels),
+        "max_recipients": max_recipients,
+    }
+    with transaction(engine) as connection:
+        people = {row.reason: row.people for row in queries("campaign").count_audience(connection, **filters)}
+        dying = queries("campaign").count_dying(connection, **filters).dying
+    return Audience(recipients=people.pop(None, 0), excluded=dict(sorted(people.items())), dying=dying)

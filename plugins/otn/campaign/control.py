@@ -1,0 +1,388 @@
+"""Decisions about a campaign: opened, approved, paused, resumed, cancelled, retried, ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from otn.campaign.audience import count
+from otn.campaign.model import CampaignSpec, CampaignState, IfLate
+from otn.database import Engine, PsycopgConnection, queries, transaction
+from otn.errors import UsageError
+
+Scope = Literal["waiting", "refused", "unknown"]
+RESUMABLE = (CampaignState.PAUSED, CampaignState.HALTED, CampaignState.INTERRUPTED)
+CAP_TOLERANCE = 0.10  # an audience may grow so much between approval and sending without a second question
+CAP_TOLERANCE_PEOPLE = 10
+
+
+class ContentDiffersError(UsageError):
+    """A campaign of this key exists with other content. Use a new key, or trigger it with the same content."""
+
+
+class CampaignCancelledError(UsageError):
+    """The campaign was cancelled. Use a new key."""
+
+
+class CampaignUnknownError(UsageError):
+    """There is no such campaign."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A campaign as a run finds it.
+
+    Args:
+        id: ``otn.campaign.id``.
+        key: unique per page.
+        state: see ``CampaignState``.
+        needs_approval: a person must say yes, or had to.
+        approved: somebody said yes.
+        send_at: not before, if set.
+        planned: the recipients are written down.
+        nothing_to_send: finished, with nobody in doubt.
+    """
+
+    id: int
+    key: str
+    state: CampaignState
+    needs_approval: bool
+    approved: bool
+    send_at: Any
+    planned: bool
+    nothing_to_send: bool
+
+
+@dataclass(frozen=True)
+class StartQuestion:
+    """What a person must answer before the campaign may start.
+
+    Args:
+        kind: ``approval`` (never asked), ``late`` or ``over_cap``.
+        expected: people who would get the message now.
+        cap: the number that a yes covers: a tenth more, at least ten people.
+    """
+
+    kind: Literal["approval", "late", "over_cap"]
+    expected: int
+    cap: int
+
+
+def lock(connection: PsycopgConnection, campaign_id: int) -> Any:
+    """The campaign's row, held until the transaction ends.
+
+    Raises:
+        CampaignUnknownError: there is none of this id.
+    """
+    row = queries("campaign").lock_campaign(connection, campaign_id=campaign_id)
+    if row is None:
+        raise CampaignUnknownError(f"There is no campaign number {campaign_id}. Look at `./otn campaigns list`.")
+    return row
+
+
+def open_campaign(
+    engine: Engine,
+    spec: CampaignSpec,
+    *,
+    page_row_id: int,
+    facebook_page_id: str,
+    topic_row_id: int,
+    topic_key: str,
+    actor: str,
+) -> Campaign:
+    """Write the campaign down, or find the one of the same key and take it up where it stands.
+
+    Args:
+        engine: the project's database.
+        spec: what the author wrote.
+        page_row_id: ``otn.page.id``.
+        facebook_page_id: Facebook's id of the page.
+        topic_row_id: ``otn.topic.id``.
+        topic_key: key of the topic.
+        actor: who triggered it.
+
+    Raises:
+        ContentDiffersError: the key is taken by other content.
+        CampaignCancelledError: it was cancelled.
+    """
+    content_hash = spec.content_hash(facebook_page_id, topic_key)
+    settings = {
+        "send_at": spec.send_at,
+        "if_late": spec.if_late.value,
+        "late_after_s": spec.late_after.total_seconds(),
+        "canary": spec.canary,
+        "max_refused": spec.max_refused,
+        "needs_approval": spec.approval,
+    }
+    with transaction(engine) as connection:
+        queries("campaign").open_campaign(
+            connection,
+            page_id=page_row_id,
+            topic_id=topic_row_id,
+            key=spec.key,
+            message=json.dumps(spec.message),
+            include_labels=sorted(set(spec.include_labels)),
+            exclude_labels=sorted(set(spec.exclude_labels)),
+            max_recipients=spec.max_recipients,
+            content_hash=content_hash,
+            actor=actor,
+            **settings,
+        )
+        row = queries("campaign").lock_campaign_by_key(connection, page_id=page_row_id, key=spec.key)
+        if bytes(row.content_hash) != content_hash:
+            raise ContentDiffersError(
+                f"The campaign {spec.key!r} exists on this page with another message, topic or audience. "
+                "Use a new key, or trigger it with exactly the same content to resume it."
+            )
+        if row.state == CampaignState.CANCELLED:
+            raise CampaignCancelledError(
+                f"The campaign {spec.key!r} was cancelled. Use a new key to send it after all."
+            )
+        queries("campaign").reschedule(connection, campaign_id=row.id, **settings)
+        if row.state == CampaignState.DRAFT:
+            first = CampaignState.AWAITING_APPROVAL if row.needs_approval else CampaignState.SCHEDULED
+            _move(connection, row.id, first)
+            _audit(connection, actor, "opened", row, {"state": first.value})
+        else:
+            _take_up(connection, row, actor)
+        return _campaign(connection, row.id)
+
+
+def _take_up(connection: PsycopgConnection, row: Any, actor: str) -> None:
+    unknown = queries("campaign").remaining(connection, campaign_id=row.id).unknown
+    if row.state in RESUMABLE or (row.state == CampaignState.FINISHED and unknown):
+        _resume(connection, row, actor)
+
+
+def _resume(connection: PsycopgConnection, row: Any, actor: str) -> None:
+    """A person takes responsibility: the stop rules start anew, the page is tried again."""
+    queries("campaign").clear_stop_window(connection, campaign_id=row.id)
+    queries("campaign").resume_page(connection, page_id=row.page_id)
+    queries("campaign").let_waiting_go(connection, campaign_id=row.id)
+    _move(connection, row.id, CampaignState.SENDING)
+    _audit(connection, actor, "resumed", row, {"from": row.state})
+
+
+def _campaign(connection: PsycopgConnection, campaign_id: int) -> Campaign:
+    row = lock(connection, campaign_id)
+    unknown = queries("campaign").remaining(connection, campaign_id=campaign_id).unknown
+    return Campaign(
+        id=row.id,
+        key=row.key,
+        state=CampaignState(row.state),
+        needs_approval=row.needs_approval,
+        approved=row.approved_at is not None,
+        send_at=row.send_at,
+        planned=row.planned_at is not None,
+        nothing_to_send=row.state == CampaignState.FINISHED and not unknown,
+    )
+
+
+def get(engine: Engine, campaign_id: int) -> Campaign:
+    """The campaign as it stands."""
+    with transaction(engine) as connection:
+        return _campaign(connection, campaign_id)
+
+
+def find(engine: Engine, connection_id: str, key: str) -> int:
+    """Id of the campaign that a person names by page connection and key.
+
+    Raises:
+        CampaignUnknownError: there is none.
+    """
+    with transaction(engine) as connection:
+        row = queries("campaign").find_campaign_by_key(connection, connection_id=connection_id, key=key)
+    if row is None:
+        raise CampaignUnknownError(
+            f"There is no campaign {key!r} on the page {connection_id!r}. `./otn campaigns list` shows what there is."
+        )
+    return int(row.id)
+
+
+def listing(engine: Engine, most: int = 100) -> list[dict[str, Any]]:
+    """Campaigns, newest first."""
+    with transaction(engine) as connection:
+        return [row._asdict() for row in queries("campaign").list_campaigns(connection, most=most)]
+
+
+def start_question(engine: Engine, campaign_id: int) -> StartQuestion | None:
+    """What must be asked before the plan is made; None when it may be made now, or there is nothing to plan.
+
+    A late campaign whose author chose ``if_late=cancel`` is cancelled here.
+    """
+    with transaction(engine) as connection:
+        row = lock(connection, campaign_id)
+    if row.planned_at is not None or row.state == CampaignState.CANCELLED:
+        return None
+    late = row.send_at is not None and row.now > row.send_at + row.late_after
+    if late and row.if_late == IfLate.CANCEL:
+        cancel(engine, campaign_id, actor="schedule", reason="late")
+        return None
+    expected = count(
+        engine,
+        topic_id=row.topic_id,
+        include_labels=row.include_labels,
+        exclude_labels=row.exclude_labels,
+        max_recipients=row.max_recipients,
+    ).recipients
+    kind: Literal["approval", "late", "over_cap"] | None = None
+    if row.needs_approval and row.approved_at is None:
+        kind = "approval"
+    elif late and row.if_late == IfLate.ASK and not row.approved_late:
+        kind = "late"
+    elif row.approved_cap is not None and expected > row.approved_cap:
+        kind = "over_cap"
+    return StartQuestion(kind=kind, expected=expected, cap=_cap(expected)) if kind else None
+
+
+def _cap(expected: int) -> int:
+    return expected + max(CAP_TOLERANCE_PEOPLE, int(expected * CAP_TOLERANCE))
+
+
+def approve(engine: Engine, campaign_id: int, *, actor: str, cap: int, late: bool = False) -> None:
+    """Somebody said yes.
+
+    Args:
+        engine: the project's database.
+        campaign_id: ``otn.campaign.id``.
+        actor: who.
+        cap: people at most that the yes covers.
+        late: the yes covers a late start too.
+    """
+    with transaction(engine) as connection:
+        row = lock(connection, campaign_id)
+        queries("campaign").approve(connection, campaign_id=campaign_id, actor=actor, cap=cap, late=late)
+        if row.state == CampaignState.AWAITING_APPROVAL:
+            _move(connection, campaign_id, CampaignState.SCHEDULED)
+        _audit(connection, actor, "approved", row, {"cap": cap, "late": late})
+
+
+def reject(engine: Engine, campaign_id: int, *, actor: str, reason: str) -> None:
+    """Somebody said no, or nobody answered in time: cancelled, unless another run has started it meanwhile."""
+    with transaction(engine) as connection:
+        row = lock(connection, campaign_id)
+        if row.state in {CampaignState.DRAFT, CampaignState.AWAITING_APPROVAL, CampaignState.SCHEDULED}:
+            _move(connection, campaign_id, CampaignState.CANCELLED)
+            _audit(connection, actor, "rejected", row, {"reason": reason})
+
+
+def pause(engine: Engine, campaign_id: int, *, actor: str) -> None:
+    """Stop claiming; calls that are under way end (2 s of the page's pace at most)."""
+    with transaction(engine) as connection:
+        row = lock(connection, campaign_id)
+        if row.state == CampaignState.PAUSED:
+            return
+        if row.state != CampaignState.SENDING:
+            raise UsageError(f"The campaign {row.key!r} is {row.state}; only one that is sending can be paused.")
+        _move(connection, campaign_id, CampaignState.PAUSED)
+        _audit(connection, actor, "paused", row, {})
+
+
+def resume(engine: Engine, campaign_id: int, *, actor: str) -> None:
+    """Let a paused, halted or interrupted campaign send again; a run must be triggered to do it."""
+    with transaction(engine) as connection:
+        row = lock(connection, campaign_id)
+        if row.state == CampaignState.SENDING:
+            return
+        if row.state not in RESUMABLE:
+            raise UsageError(f"The campaign {row.key!r} is {row.state}; there is nothing to resume.")
+        _resume(connection, row, actor)
+
+
+def cancel(engine: Engine, campaign_id: int, *, actor: str, reason: str = "") -> None:
+    """Give up everyone who waits; their tokens are free again. What is in doubt stays in doubt."""
+    with transaction(engine) as connection:
+        row = lock(connection, campaign_id)
+        if row.state == CampaignState.CANCELLED:
+            return
+        if row.state == CampaignState.FINISHED:
+            raise UsageError(f"The campaign {row.key!r} is finished; there is nothing to cancel.")
+        given_up = queries("campaign").cancel_waiting(connection, campaign_id=campaign_id)
+        _move(connection, campaign_id, CampaignState.CANCELLED)
+        _audit(connection, actor, "cancelled", row, {"waiting": given_up, "reason": reason})
+
+
+def halt(connection: PsycopgConnection, row: Any, reason: str, *, page: bool = False) -> None:
+    """A stop rule speaks: inside the transaction that recorded what made it speak.
+
+    Args:
+        connection: that transaction.
+        row: the campaign's row, locked.
+        reason: shown to people.
+        page: the whole page is halted, not only this campaign.
+    """
+    if page:
+        queries("campaign").halt_page(connection, page_id=row.page_id, reason=reason)
+    if row.state == CampaignState.SENDING:
+        _move(connection, row.id, CampaignState.HALTED, reason)
+        _audit(connection, "stop rule", "halted", row, {"reason": reason, "page": page})
+
+
+def retry(engine: Engine, campaign_id: int, *, scope: Scope, actor: str) -> int:
+    """Make rows ready for another run; answers how many.
+
+    Args:
+        engine: the project's database.
+        campaign_id: ``otn.campaign.id``.
+        scope: ``waiting`` (call them now), ``refused`` (only what is worth a retry), ``unknown`` (ask again).
+        actor: who.
+
+    Raises:
+        CampaignCancelledError: it was cancelled.
+        UsageError: it was never planned.
+    """
+    with transaction(engine) as connection:
+        row = lock(connection, campaign_id)
+        if row.state == CampaignState.CANCELLED:
+            raise CampaignCancelledError(f"The campaign {row.key!r} was cancelled; nothing of it can be retried.")
+        if row.planned_at is None:
+            raise UsageError(
+                f"The campaign {row.key!r} is {row.state} and has no recipients yet. Trigger otn_broadcast."
+            )
+        queries("recipient").expire_leases(connection, campaign_id=campaign_id)
+        if scope == "refused":
+            queries("campaign").lock_planning(connection, page_id=row.page_id)
+            touched = queries("campaign").retry_refused(connection, campaign_id=campaign_id)
+        elif scope == "unknown":
+            touched = queries("campaign").ask_unknown_now(connection, campaign_id=campaign_id)
+        else:
+            touched = queries("campaign").remaining(connection, campaign_id=campaign_id).waiting
+        if touched and row.state != CampaignState.SENDING:
+            _resume(connection, row, actor)
+        _audit(connection, actor, "retried", row, {"scope": scope, "rows": touched})
+        return int(touched)
+
+
+def end_run(engine: Engine, campaign_id: int) -> CampaignState:
+    """Write how the run ended: finished when nobody waits and nobody is in a call, interrupted otherwise."""
+    with transaction(engine) as connection:
+        row = lock(connection, campaign_id)
+        if row.state != CampaignState.SENDING:
+            return CampaignState(row.state)
+        left = queries("campaign").remaining(connection, campaign_id=campaign_id)
+        end = CampaignState.INTERRUPTED if left.waiting or left.sending else CampaignState.FINISHED
+        _move(connection, campaign_id, end)
+        _audit(
+            connection,
+            "run",
+            end.value,
+            row,
+            {"waiting": left.waiting, "sending": left.sending, "unknown": left.unknown},
+        )
+        return end
+
+
+def _move(connection: PsycopgConnection, campaign_id: int, state: CampaignState, reason: str | None = None) -> None:
+    queries("campaign").change_state(connection, campaign_id=campaign_id, state=state.value, reason=reason)
+
+
+def _audit(connection: PsycopgConnection, actor: str, action: str, row: Any, detail: dict[str, Any]) -> None:
+    queries("campaign").write_audit(
+        connection,
+        actor=actor,
+        action=action,
+        page_id=row.page_id,
+        campaign_id=row.id,
+        detail=json.dumps(detail),
+    )

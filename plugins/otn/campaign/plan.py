@@ -1,0 +1,82 @@
+"""The plan: written once, in one transaction, at the moment of sending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otn.campaign.control import lock
+from otn.campaign.model import CampaignState
+from otn.campaign.render import compile_message
+from otn.database import Engine, queries, transaction
+from otn.errors import OtnError
+
+CHUNK_SECONDS = 60
+UNPACED_PER_SECOND = 5_000.0  # a cautious guess of what one sender does when the page's pace is switched off
+
+
+class NotStartableError(OtnError):
+    """The campaign may not be planned now."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What planning wrote, or what an earlier run had written.
+
+    Args:
+        planned: people who are to get the message.
+        excluded: people left out, each with a reason.
+        chunks: number of the last chunk; chunk 0 is the canary.
+    """
+
+    planned: int
+    excluded: int
+    chunks: int
+
+
+def plan(engine: Engine, campaign_id: int, *, messages_per_second: float | None) -> Plan:
+    """Write recipients, reasons and chunks; a campaign that is planned already is left as it is.
+
+    Args:
+        engine: the project's database.
+        campaign_id: ``otn.campaign.id``.
+        messages_per_second: the page's pace, which sizes the chunks to about a minute; None: no pace.
+
+    Raises:
+        NotStartableError: it is not approved yet, or was stopped.
+    """
+    with transaction(engine) as connection:
+        campaign = lock(connection, campaign_id)
+        if campaign.planned_at is not None:
+            return _existing(connection, campaign_id, campaign.chunks)
+        if campaign.state != CampaignState.SCHEDULED:
+            raise NotStartableError(
+                f"The campaign {campaign.key!r} is {campaign.state} and cannot be planned. "
+                "Approve it, or trigger it again once it may start."
+            )
+        queries("campaign").lock_planning(connection, page_id=campaign.page_id)
+        row = queries("campaign").plan_recipients(
+            connection,
+            campaign_id=campaign_id,
+            topic_id=campaign.topic_id,
+            include_labels=campaign.include_labels,
+            exclude_labels=campaign.exclude_labels,
+            max_recipients=campaign.max_recipients,
+            canary=campaign.canary,
+            rows_per_chunk=max(1, round((messages_per_second or UNPACED_PER_SECOND) * CHUNK_SECONDS)),
+            fields=sorted(compile_message(campaign.message).fields),
+        )
+        queries("campaign").mark_planned(connection, campaign_id=campaign_id, chunks=row.chunks)
+        return Plan(planned=row.planned, excluded=row.excluded, chunks=row.chunks)
+
+
+def _existing(connection: object, campaign_id: int, chunks: int) -> Plan:
+    figures = queries("report").figures(connection, campaign_id=campaign_id)
+    excluded = sum(row.people for row in queries("report").excluded(connection, campaign_id=campaign_id))
+    return Plan(planned=figures.planned, excluded=excluded, chunks=chunks)
+
+
+def waiting_chunks(engine: Engine, campaign_id: int) -> list[int]:
+    """Chunks with somebody waiting, without the canary (chunk 0)."""
+    with transaction(engine) as connection:
+        rows = queries("campaign").chunks_waiting(connection, campaign_id=campaign_id)
+        return [row.chunk for row in rows if row.chunk > 0]

@@ -1,0 +1,158 @@
+"""Campaigns: what became of them, and how to hold or end them."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from otn.campaign import control
+from otn.campaign import report as reports
+from otn.cli import export, screen
+from otn.cli.place import HomeOption, JsonOption, PageOption, actor, database, page_named
+from otn.database import Engine
+from otn.errors import UsageError
+
+PANEL = "Campaigns"
+KeyArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Key of the campaign.")]
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("report", rich_help_panel=PANEL)(report)
+    app.command("export", rich_help_panel=PANEL)(export_rows)
+    group = typer.Typer(help="Hold, resume or give up campaigns.", no_args_is_help=True)
+    group.command("list")(listing)
+    group.command("pause")(pause)
+    group.command("resume")(resume)
+    group.command("cancel")(cancel)
+    app.add_typer(group, name="campaigns", rich_help_panel=PANEL)
+
+
+def report(
+    campaign: KeyArgument, page: PageOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Print the figures of a campaign."""
+    with database(home) as engine:
+        figures = reports.report(engine, _find(engine, campaign, page))
+    if as_json:
+        screen.print_json(figures)
+        return
+    _show(figures)
+
+
+def _show(figures: dict[str, Any]) -> None:
+    title = f"{screen.plain(figures['campaign'])}  {screen.plain(figures['topic'])}  {screen.plain(figures['page'])}"
+    screen.out().print(title, style="bold")
+    screen.say(f"{figures['state']}  {_times(figures)}")
+    sent = f"{figures['sent_inferred']:,} of them inferred" if figures["sent_inferred"] else ""
+    skipped = figures["skipped"]
+    rows = [
+        ("audience", figures["audience"], "everyone who ever opted in"),
+        ("  excluded", sum(figures["excluded"].values()), screen.mapping(figures["excluded"])),
+        ("  planned", figures["planned"], ""),
+        ("    waiting", figures["waiting"], ""),
+        ("    sending", figures["sending"], ""),
+        ("    sent", figures["sent"], sent),
+        ("      delivered", figures["delivered"], ""),
+        ("      read", figures["read"], ""),
+        ("    refused", figures["refused"], screen.mapping(figures["errors"])),
+        ("    unknown", figures["unknown"], screen.mapping(figures.get("unknown_reasons", {}))),
+        ("    skipped", sum(skipped.values()), screen.mapping(skipped)),
+        ("    cancelled", figures["cancelled"], ""),
+        ("tokens spent", figures["tokens_spent"], ""),
+    ]
+    screen.print_table(("", "people", ""), ((name, f"{count:,}", why) for name, count, why in rows), right=["people"])
+    for problem in reports.problems(figures):
+        screen.out().print(screen.plain(problem), style="yellow")
+
+
+def _times(figures: dict[str, Any]) -> str:
+    told = [
+        f"{word} {figures[name]}" for word, name in (("from", "started_at"), ("to", "finished_at")) if figures[name]
+    ]
+    return " ".join(told)
+
+
+def export_rows(
+    campaign: KeyArgument,
+    page: PageOption = None,
+    form: Annotated[Format, typer.Option("--format", help="How rows are written.")] = Format.CSV,
+    with_psid: Annotated[
+        bool, typer.Option("--with-psid", help="Add the person's page-scoped id, which is personal data.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Write one row per recipient to stdout."""
+    with database(home) as engine:
+        campaign_id = _find(engine, campaign, page)
+        planned = int(reports.report(engine, campaign_id)["planned"])
+        rows = export.watched(reports.export_rows(engine, campaign_id), planned)
+        shown = rows if with_psid else (export.without_psid(row) for row in rows)
+        if form is Format.CSV:
+            export.write_csv(sys.stdout, shown, export.columns(with_psid=with_psid))
+        else:
+            export.write_jsonl(sys.stdout, shown)
+
+
+def listing(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List campaigns, newest first."""
+    with database(home) as engine:
+        found = control.listing(engine)
+    if as_json:
+        screen.print_json(found)
+        return
+    if not found:
+        screen.say("No campaign yet. Trigger the DAG otn_broadcast to make one.")
+        return
+    columns = ("page", "key", "topic", "state", "created_at", "started_at", "finished_at")
+    screen.print_table(columns, ([row[column] for column in columns] for row in found))
+
+
+def pause(campaign: KeyArgument, page: PageOption = None, home: HomeOption = None) -> None:
+    """Stop a campaign for now; calls under way end, everyone else keeps waiting."""
+    with database(home) as engine:
+        control.pause(engine, _find(engine, campaign, page), actor=actor())
+    screen.say(f"Paused. Go on by `./otn campaigns resume {campaign}`.")
+
+
+def resume(campaign: KeyArgument, page: PageOption = None, home: HomeOption = None) -> None:
+    """Let a paused, halted or interrupted campaign go on."""
+    with database(home) as engine:
+        control.resume(engine, _find(engine, campaign, page), actor=actor())
+    screen.say(f"Resumed. A run must send: trigger otn_retry with campaign {campaign} and scope waiting.")
+
+
+def cancel(
+    campaign: KeyArgument,
+    page: PageOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Give up everyone who still waits; this cannot be undone, their consents stay unspent."""
+    with database(home) as engine:
+        campaign_id = _find(engine, campaign, page)
+        if not yes:
+            _ask(engine, campaign_id, campaign)
+        control.cancel(engine, campaign_id, actor=actor())
+    screen.say("Cancelled.")
+
+
+def _ask(engine: Engine, campaign_id: int, campaign: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("Nobody can be asked here whether the campaign is really to be cancelled. Add --yes.")
+    waiting = reports.report(engine, campaign_id)["waiting"]
+    typer.confirm(f"Cancel {campaign} and give up {waiting:,} people who wait?", abort=True, err=True)
+
+
+def _find(engine: Engine, campaign: str, page: str | None) -> int:
+    return control.find(engine, page_named(engine, page).connection_id, campaign)

@@ -1,0 +1,43 @@
+"""Doctor: everything that must be right, looked at once, each with what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from otn.cli import screen
+from otn.cli.examination import Examination
+from otn.cli.place import HomeOption, JsonOption
+from otn.cli.platform import Level
+
+MARKS: dict[Level, str] = {"green": "✓", "yellow": "!", "red": "✗"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("doctor", rich_help_panel="The system on this machine")(doctor)
+
+
+def worst(levels: set[Level]) -> Level:
+    """Red before yellow before green."""
+    return "red" if "red" in levels else "yellow" if "yellow" in levels else "green"
+
+
+def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Look at everything that must be right: green is well, yellow needs a look, red must be repaired.
+
+    The exit code is 1 when anything is red.
+    """
+    with screen.Stages() as stages:
+        checks = Examination(home, stages).run()
+    level = worst({check.level for check in checks})
+    if as_json:
+        screen.print_json({"level": level, "checks": [asdict(check) for check in checks]})
+    else:
+        console = screen.out()
+        for check in checks:
+            console.print(f"{MARKS[check.level]} {check.subject}: {screen.plain(check.text)}", style=check.level)
+            if check.advice:
+                console.print(f"  {screen.plain(check.advice)}")
+    raise typer.Exit(1 if level == "red" else 0)

@@ -1,0 +1,115 @@
+"""What people and programs get to see: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+PIPED_WIDTH = 200  # columns where nobody looks: lines are not broken for a program
+
+
+def _console(stream: TextIO) -> Console:
+    # Titles and keys come from outside: nothing in them is markup.
+    width = None if stream.isatty() else PIPED_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
+
+
+def out() -> Console:
+    """Results, for people."""
+    return _console(sys.stdout)
+
+
+def err() -> Console:
+    """Progress, remarks and errors."""
+    return _console(sys.stderr)
+
+
+def plain(value: object) -> str:
+    """A text that a terminal takes for nothing but text: control characters become visible."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value))
+
+
+def say(text: str) -> None:
+    """One line of a result."""
+    out().print(text)
+
+
+def warn(text: str) -> None:
+    """A remark that is no result."""
+    err().print(text, style="yellow")
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_json, ensure_ascii=False) + "\n")
+
+
+def _json(value: object) -> object:
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> None:
+    """A table, its numbers to the right.
+
+    Args:
+        columns: headings.
+        rows: cells; control characters in them are made harmless.
+        right: headings of columns with numbers.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    numbers = set(right)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(plain, row))
+    out().print(table)
+
+
+class Stages:
+    """How a start or stop goes on: a spinner for people, lines for a log."""
+
+    def __init__(self) -> None:
+        self._console = err()
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status = self._console.status("")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status:
+            self._status.stop()
+
+    def stage(self, name: str) -> None:
+        """Another stage begins."""
+        if self._status:
+            self._status.update(f"{name} …")
+        else:
+            self._console.print(f"{name} …")
+
+    def note(self, text: str) -> None:
+        """A sentence that the operator should read."""
+        self._console.print(text, style="yellow")
+
+
+def mapping(figures: dict[str, Any]) -> str:
+    """``reason: 3, other: 1``."""
+    return ", ".join(f"{plain(name)}: {count:,}" for name, count in figures.items())

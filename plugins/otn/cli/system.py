@@ -1,0 +1,125 @@
+"""The system on one machine, and the parts of it that can be run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otn.cli import screen
+from otn.cli.place import HomeOption, JsonOption, away, database_of, settings
+from otn.consent import pages
+from otn.database import make_engine, migrate, transaction
+from otn.database.migrate import schema_version
+from otn.errors import OtnError
+from otn.local import machine
+from otn.local.home import Home
+from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, database_url, page_settings, read_connection
+
+PANEL = "The system on this machine"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("up", rich_help_panel=PANEL)(up)
+    app.command("down", rich_help_panel=PANEL)(down)
+    app.command("status", rich_help_panel=PANEL)(status)
+    app.command("migrate", rich_help_panel=PANEL)(migrate_database)
+    app.command("receiver", rich_help_panel=PANEL)(receiver)
+
+
+def up(
+    home: HomeOption = None,
+    api_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port of Airflow's pages.", show_default="8080, or a free one")
+    ] = None,
+    receiver_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port of the receiver.", show_default="8081, or a free one")
+    ] = None,
+) -> None:
+    """Start the system in the background, and return when it is healthy.
+
+    Pages come from AIRFLOW_CONN_MESSENGER_DEFAULT and the like, in the environment or in .env.
+    """
+    with screen.Stages() as stages:
+        state = machine.up(
+            Home.at(home), api_port=api_port, receiver_port=receiver_port, prepare=register_default, progress=stages
+        )
+    _show(state)
+
+
+def register_default(environment: Mapping[str, str]) -> None:
+    """Register the page of ``messenger_default`` where that connection is defined."""
+    if not environment.get(f"AIRFLOW_CONN_{DEFAULT_PAGE_CONNECTION.upper()}"):
+        return
+    page = page_settings(read_connection(DEFAULT_PAGE_CONNECTION, environment))
+    engine = make_engine(database_url(read_connection(DATABASE_CONNECTION, environment)))
+    try:
+        with transaction(engine) as connection:
+            pages.register(connection, page)
+    finally:
+        engine.dispose()
+
+
+def down(home: HomeOption = None) -> None:
+    """Stop the system; nothing of it stays behind but its data."""
+    with screen.Stages() as stages:
+        ran = machine.down(Home.at(home), progress=stages)
+    screen.say("Stopped." if ran else "Nothing was running.")
+
+
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Tell how the system is; the exit code is 0 only when it is up and healthy."""
+    state = machine.status(Home.at(home))
+    if as_json:
+        print(state.to_json())
+    else:
+        _show(state)
+    raise typer.Exit(0 if state.healthy else 1)
+
+
+def _show(state: machine.Status) -> None:
+    if not state.running:
+        screen.say(f"Down. Home: {state.home}")
+        return
+    screen.out().print("Healthy." if state.healthy else "Not healthy.", style="green" if state.healthy else "red")
+    screen.say(f"Airflow   {state.api_url}  (user {state.username}, password in {state.password_file})")
+    screen.say(f"Receiver  {state.receiver_url or 'not started: no page has an app_secret and a verify_token'}")
+    screen.say(f"Home      {state.home}")
+    if not state.healthy:
+        screen.print_table(("program", "state", "pid"), ((one.name, one.state, one.pid) for one in state.processes))
+
+
+def migrate_database(home: HomeOption = None) -> None:
+    """Bring the database to the tables of this version; harmless to repeat."""
+    url = database_of(settings(home), home)
+    before, _ = _version(url, home)
+    migrate(url)  # also makes the next partitions
+    after, _ = _version(url, home)
+    screen.say(f"Schema {after}." if before == after else f"Schema {before or 'none'} -> {after}.")
+
+
+def _version(url: str, home: Path | None) -> tuple[str | None, str | None]:
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        return schema_version(url)
+    except OperationalError:
+        raise OtnError(away(home)) from None
+
+
+def receiver(
+    home: HomeOption = None,
+    host: Annotated[
+        str, typer.Option(envvar="OTN_RECEIVER_HOST", help="Address to listen on; put TLS in front.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, envvar="OTN_RECEIVER_PORT", help="Port to listen on; 0: a free one.")
+    ] = 8081,
+) -> None:
+    """Run the receiver of webhooks in the foreground."""
+    from otn.web.receiver import serve
+
+    serve(host, port, settings(home))

@@ -1,0 +1,129 @@
+"""Events on their way into the database: one line of COPY each, each event once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from otn.consent.reading import Source
+from otn.consent.suppression import Words
+from otn.consent.text import key_of, shortened, storable
+from otn.crypto import Keyring
+from otn.database import PsycopgConnection, queries
+from otn.messenger.events import Event, EventKind
+
+# What opens the 24 h window (Meta docs, Send API: standard messaging). A tap on Notify Me is not among it.
+_OPENS_WINDOW = {EventKind.MESSAGE, EventKind.POSTBACK, EventKind.REACTION, EventKind.REFERRAL}
+_NULL = "\\N"
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_QUOTES = str.maketrans({"\\": "\\\\", '"': '\\"'})
+
+
+class Stage:
+    """The events of one transaction.
+
+    Args:
+        keyring: hashes what identifies an event, encrypts tokens.
+        words: stop and start words.
+        pages: Facebook's id of each registered page, and ours.
+    """
+
+    def __init__(self, keyring: Keyring, words: Words, pages: Mapping[str, int]) -> None:
+        self._keyring = keyring
+        self._words = words
+        self._pages = pages
+        self._places: dict[bytes, int] = {}
+        self._lines: list[str] = []
+        self._times: list[datetime] = []
+        self.owners: list[int] = []
+        self.optins: set[int] = set()
+        self.words: set[int] = set()
+        self.policies: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def add(self, events: Iterable[tuple[int, Event]], sources: Sequence[Source]) -> None:
+        """Stage events; of one that comes several times the earliest is kept."""
+        for owner, event in events:
+            fingerprint = self._fingerprint(event)
+            place = self._places.setdefault(fingerprint, len(self._lines))
+            if place == len(self._lines):
+                self._lines.append("")
+                self._times.append(event.occurred_at)
+                self.owners.append(owner)
+            elif event.occurred_at >= self._times[place]:
+                continue
+            self._times[place], self.owners[place] = event.occurred_at, owner
+            self._lines[place] = self._line(place, event, fingerprint, sources[owner])
+
+    def _fingerprint(self, event: Event) -> bytes:
+        if event.token is not None:  # an opt-in has no other identity (Meta docs, One-Time Notification)
+            return self._keyring.digest("token", event.page_id, event.token)
+        parts = [event.kind.value, event.page_id, event.psid or "", event.occurred_at.isoformat(), event.mid or ""]
+        parts += [event.watermark.isoformat() if event.watermark else "", event.payload or "", event.metadata or ""]
+        parts += [event.text or "", event.action or "", *event.mids]
+        return self._keyring.digest(*parts)
+
+    def _line(self, place: int, event: Event, fingerprint: bytes, source: Source) -> str:
+        page = self._pages[event.page_id]
+        opens_window = event.kind in _OPENS_WINDOW and event.action != "unreact"
+        fingerprint_text = f"\\\\x{fingerprint.hex()}"
+        token = [_NULL] * 4
+        if event.token is not None:
+            self.optins.add(place)
+            payload = event.payload or ""
+            sealed = self._keyring.encrypt(event.token.encode(), "token")
+            token = [_field(key_of(payload)), _field(storable(payload)), fingerprint_text, f"\\\\x{sealed.hex()}"]
+        columns = [
+            str(place),
+            source.day.isoformat(),
+            source.id,
+            fingerprint_text,
+            event.kind.value,
+            str(page),
+            _field(event.psid),
+            event.occurred_at.isoformat(),
+            "t" if opens_window else "f",
+            _field(event.mid),
+            _array(event.mids),
+            event.watermark.isoformat() if event.watermark else _NULL,
+            _field(shortened(event.metadata)),
+            _field(shortened(event.payload)),
+            _field(self._detail(place, event, page)),
+            *token,
+        ]
+        return "\t".join(columns)
+
+    def _detail(self, place: int, event: Event, page: int) -> str | None:
+        """What is kept of an event beside its fields. Of what people write, only that it was a stop or start word."""
+        if event.kind is EventKind.MESSAGE:
+            word = self._words.meaning(event.text)
+            if word is not None:
+                self.words.add(place)
+            return word
+        if event.kind is EventKind.POLICY:
+            self.policies[place] = page
+            return shortened(f"{event.action}: {event.reason}" if event.reason else event.action)
+        return event.action
+
+    def copy(self, conn: PsycopgConnection) -> None:
+        """Make the temporary table ``stage`` of this transaction and fill it."""
+        queries("ingest").make_stage(conn)
+        with conn.cursor() as cursor:
+            cursor.copy_expert("COPY pg_temp.stage FROM STDIN", io.BytesIO("\n".join(self._lines).encode()), 1 << 16)
+
+
+def _field(text: str | None) -> str:
+    if text is None:
+        return _NULL
+    if "\\" not in text and text.isprintable():
+        return text
+    return text.translate(_ESCAPES)
+
+
+def _array(texts: Sequence[str]) -> str:
+    if not texts:
+        return _NULL
+    return _field("{" + ",".join(f'"{text.translate(_QUOTES)}"' for text in texts) + "}")

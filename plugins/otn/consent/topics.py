@@ -1,0 +1,182 @@
+"""Topics: what a page asks about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from otn.consent.pages import Page
+from otn.consent.text import KEY_LIMIT, storable
+from otn.database import PsycopgConnection, queries
+from otn.errors import UsageError
+
+TITLE_LIMIT = 65  # characters (Meta docs, One-Time Notification: title of the request)
+EXPIRING_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a page asks about.
+
+    Args:
+        id: our number of it.
+        page_id: our number of its page.
+        key: the name that people use; unique per page.
+        title: what Messenger shows above *Notify Me*; None while the topic is not registered.
+        payload: what an opt-in carries back; unique per page.
+        registered_at: None: met in an opt-in, and nobody has registered it yet.
+    """
+
+    id: int
+    page_id: int
+    key: str
+    title: str | None
+    payload: str
+    registered_at: datetime | None
+
+    @property
+    def registered(self) -> bool:
+        """Whether somebody gave it a title."""
+        return self.registered_at is not None
+
+
+@dataclass(frozen=True)
+class TopicCounts:
+    """A topic, and what became of its opt-ins: opt_ins = unspent + reserved + spent + expired.
+
+    Args:
+        id: our number of the topic.
+        page: the page's connection.
+        key: the name that people use.
+        title: None while it is not registered.
+        payload: what an opt-in carries back.
+        registered_at: None: met in an opt-in, not yet registered.
+        opt_ins: tokens ever received.
+        people: who gave them.
+        unspent: may be sent to.
+        expiring: of the unspent, those that end within 30 days.
+        reserved: planned, or with an unknown end.
+        spent: sent, or refused as used.
+        expired: past a year, never spent.
+    """
+
+    id: int
+    page: str
+    key: str
+    title: str | None
+    payload: str
+    registered_at: datetime | None
+    opt_ins: int
+    people: int
+    unspent: int
+    expiring: int
+    reserved: int
+    spent: int
+    expired: int
+
+    @property
+    def registered(self) -> bool:
+        """Whether somebody gave it a title."""
+        return self.registered_at is not None
+
+
+class TopicConflictError(UsageError):
+    """Key or payload belong to another topic. Look at `./otn topics list`."""
+
+
+class UnknownTopicError(UsageError):
+    """There is no such topic. Look at `./otn topics list`."""
+
+
+def add(conn: PsycopgConnection, page: Page, key: str, title: str, payload: str | None = None) -> Topic:
+    """Register a topic; one that was met in opt-ins under this payload is adopted with all of them.
+
+    The same twice is one topic; another title replaces the old one.
+
+    Args:
+        conn: a connection in a transaction.
+        page: whose topic it is.
+        key: the name that people use, up to 200 characters.
+        title: what Messenger shows above *Notify Me*, up to 65 characters.
+        payload: what an opt-in carries back; the key by default.
+
+    Raises:
+        UsageError: key, title or payload cannot be used.
+        TopicConflictError: key or payload belong to another topic.
+    """
+    payload = key if payload is None else payload
+    _check(key, title, payload)
+    queries("topic").lock_page_of_topics(conn, page_id=page.id)
+    queries("topic").insert_topic(conn, page_id=page.id, key=key, title=title, payload=payload)
+    alike = [_topic(row) for row in queries("topic").topics_like(conn, page_id=page.id, key=key, payload=payload)]
+    for topic in alike:
+        _refuse_conflict(topic, key, payload)
+    for topic in alike:
+        if not topic.registered or topic.title != title:
+            queries("topic").register_topic(conn, id=topic.id, key=key, title=title)
+    return find(conn, page, key)
+
+
+def _check(key: str, title: str, payload: str) -> None:
+    if not key.strip() or len(key) > KEY_LIMIT or not key.isprintable():
+        raise UsageError(f"{key!r} cannot be a topic's key. Give 1 to {KEY_LIMIT} printable characters.")
+    if not title.strip() or len(title) > TITLE_LIMIT:
+        raise UsageError(
+            f"The title has {len(title)} characters. Give 1 to {TITLE_LIMIT}: Messenger refuses a longer request."
+        )
+    if storable(payload) != payload:
+        raise UsageError("The payload is too long or holds characters that cannot be stored. Give a shorter, plain one.")
+    if storable(title) != title:
+        raise UsageError("The title holds characters that cannot be stored. Give plain text.")
+
+
+def _refuse_conflict(topic: Topic, key: str, payload: str) -> None:
+    if topic.payload == payload and (topic.key == key or not topic.registered):
+        return
+    if topic.payload == payload:
+        raise TopicConflictError(
+            f"The payload {payload!r} belongs to the topic {topic.key!r} already. Use that topic, or another payload."
+        )
+    if topic.registered:
+        raise TopicConflictError(
+            f"The topic {key!r} is registered with the payload {topic.payload!r}. Choose another key, or keep that payload."
+        )
+    raise TopicConflictError(
+        f"The key {key!r} stands for opt-ins that arrived with the payload {topic.payload!r}. Register that payload under"
+        f" it, or choose another key."
+    )
+
+
+def listing(conn: PsycopgConnection, page: Page | None = None) -> list[TopicCounts]:
+    """All topics with their counts, registered ones first.
+
+    Args:
+        conn: a connection.
+        page: of one page only.
+    """
+    rows = queries("topic").list_topics(conn, page_id=page.id if page else None, days=EXPIRING_DAYS)
+    return [TopicCounts(**row._asdict()) for row in rows]
+
+
+def find(conn: PsycopgConnection, page: Page, key: str) -> Topic:
+    """Find a topic by its key, registered or not.
+
+    Raises:
+        UnknownTopicError: there is none; the sentence names those that look alike.
+    """
+    row = queries("topic").find_topic(conn, page_id=page.id, key=key)
+    if row is not None:
+        return _topic(row)
+    keys = [found.key for found in queries("topic").topic_keys(conn, page_id=page.id)]
+    near = get_close_matches(key, keys, n=3, cutoff=0.5)
+    known = f"near: {', '.join(near)}" if near else f"known: {', '.join(keys[:5]) or 'none'}"
+    raise UnknownTopicError(
+        f"The page {page.connection_id!r} has no topic {key!r} ({known})."
+        f" Look at `./otn topics list`, or register it by `./otn topics add`."
+    )
+
+
+def _topic(row: Any) -> Topic:
+    return Topic(**row._asdict())

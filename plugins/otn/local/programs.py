@@ -1,0 +1,55 @@
+"""The programs that make up the system on one machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from otn.local import health, postgres
+from otn.local.environment import can_receive
+from otn.local.home import Home
+from otn.local.postgres import Server
+from otn.local.processes import POSTGRES
+from otn.local.supervision import Program
+
+API_SERVER, DAG_PROCESSOR, SCHEDULER, RECEIVER = "api-server", "dag-processor", "scheduler", "receiver"
+
+
+def airflow_command(*words: str) -> tuple[str, ...]:
+    """The ``airflow`` command of this very installation, found without an activated environment."""
+    return (sys.executable, "-m", "airflow", *words)
+
+
+def postgres_program(home: Home, server: Server) -> Program:
+    """The embedded Postgres, ended by a fast shutdown: its clients are cut off, its data are safe."""
+    return Program(
+        POSTGRES,
+        server.command(),
+        postgres.environment(),
+        account=server.account,
+        folder=home.postgres,
+        stop_signal="INT",
+        stop_group=False,
+        stop_s=90,
+    )
+
+
+def system_programs(environment: Mapping[str, str], ports: Mapping[str, int]) -> list[Program]:
+    """Airflow's programs, and the receiver where a page has the secrets that it needs.
+
+    No triggerer: nothing here defers. The order is that of starting.
+
+    Args:
+        environment: for all of them.
+        ports: ``api`` and ``receiver``.
+    """
+    programs = [
+        Program(API_SERVER, airflow_command("api-server"), environment),
+        Program(DAG_PROCESSOR, airflow_command("dag-processor"), environment),
+        Program(SCHEDULER, airflow_command("scheduler", "--skip-serve-logs"), environment),
+    ]
+    if can_receive(environment):
+        command = (sys.executable, "-m", "otn", "receiver")
+        check = (ports["receiver"], health.RECEIVER_HEALTH)
+        programs.append(Program(RECEIVER, command, environment, health=check))
+    return programs

@@ -1,0 +1,107 @@
+"""From Airflow connections to the engine, the keys and the client."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+
+from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, Connection, PageSettings, database_url, page_settings
+
+if TYPE_CHECKING:
+    from otn.crypto import Keyring
+    from otn.database import Engine
+    from otn.messenger.client import MessengerClient
+
+SENDER_CONNECTIONS = 6  # claims, records, renewals of leases and the pace at once
+
+
+def read_connection(connection_id: str) -> Connection:
+    """A connection, from wherever Airflow keeps it (secrets backend, environment, its database).
+
+    Raises:
+        AirflowNotFoundException: it is not defined.
+    """
+    found = BaseHook.get_connection(connection_id)
+    return Connection(
+        connection_id=connection_id,
+        conn_type=found.conn_type or "",
+        host=found.host,
+        port=found.port,
+        login=found.login,
+        password=found.password,
+        schema=found.schema,
+        extra=found.extra_dejson,
+    )
+
+
+def make_engine() -> Engine:
+    """An engine on the connection ``otn_db``, for this task's process."""
+    from otn import database
+
+    connection = read_connection(DATABASE_CONNECTION)
+    _mask(connection.password)
+    return database.make_engine(database_url(connection), pool_size=SENDER_CONNECTIONS, application_name="otn task")
+
+
+def read_keyring() -> Keyring:
+    """The installation's keys."""
+    from otn import crypto
+
+    _mask(os.environ.get("OTN_HASH_KEY"), *os.environ.get("OTN_ENCRYPTION_KEYS", "").split(","))
+    return crypto.read_keyring()
+
+
+class MessengerHook(BaseHook):
+    """A page's client, made from its Airflow connection.
+
+    Args:
+        messenger_conn_id: connection of type ``messenger``: host = Graph base URL, login = page id, password = page
+            access token, extra = ``app_secret``, ``verify_token``, ``api_version``, ``messages_per_second``,
+            ``batch_size``.
+    """
+
+    conn_name_attr = "messenger_conn_id"
+    default_conn_name = DEFAULT_PAGE_CONNECTION
+    conn_type = "messenger"
+    hook_name = "Messenger page"
+
+    def __init__(self, messenger_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.messenger_conn_id = messenger_conn_id
+
+    @cached_property
+    def settings(self) -> PageSettings:
+        """What the connection says.
+
+        Raises:
+            ConfigurationError: it lacks something, or a figure cannot be read.
+        """
+        settings = page_settings(read_connection(self.messenger_conn_id))
+        _mask(settings.access_token, settings.app_secret, settings.verify_token)
+        return settings
+
+    @cached_property
+    def client(self) -> MessengerClient:
+        """Speaks for the page."""
+        from otn.messenger.client import MessengerClient, PageCredentials
+
+        settings = self.settings
+        return MessengerClient(
+            PageCredentials(
+                base_url=settings.base_url,
+                page_id=settings.page_id,
+                access_token=settings.access_token,
+                app_secret=settings.app_secret,
+                api_version=settings.api_version,
+            )
+        )
+
+
+def _mask(*secrets: str | None) -> None:
+    for secret in secrets:
+        if secret and secret.strip():
+            mask_secret(secret.strip())

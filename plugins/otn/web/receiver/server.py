@@ -1,0 +1,74 @@
+"""The receiver's process."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Mapping
+
+import structlog
+import uvicorn
+
+from otn.crypto import read_keyring
+from otn.errors import ConfigurationError
+from otn.settings import DATABASE_CONNECTION, database_url, read_connection
+from otn.web.receiver.app import create_app
+from otn.web.receiver.pages import Registry
+from otn.web.receiver.store import Store, receiver_engine
+
+CONNECTIONS = 1_000
+GRACE_SECONDS = 10
+
+
+def serve(host: str, port: int, environ: Mapping[str, str] | None = None) -> None:
+    """Run the receiver until it is told to stop; what is in flight is finished first.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one, which is logged.
+        environ: connections and keys; the process's own by default.
+
+    Raises:
+        ConfigurationError: a connection or key is missing, no page has a secret, or the port is taken.
+    """
+    _configure_log()
+    engine = receiver_engine(database_url(read_connection(DATABASE_CONNECTION, environ)))
+    app = create_app(Store(engine, read_keyring(environ)), Registry(engine, environ))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,  # its lines would show the verify token
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    with _listen(host, port) as listener:
+        structlog.get_logger("otn.receiver").info("listening", host=host, port=listener.getsockname()[1])
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(
+            f"The receiver cannot listen on {host} port {port} ({error}). Choose another by --host and --port."
+        ) from None
+
+
+def _configure_log() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )

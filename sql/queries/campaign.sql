@@ -1,0 +1,160 @@
+-- Campaigns: opened once per page and key, approved, planned, stopped, ended.
+
+-- name: open_campaign!
+-- The same key twice, or from two runs at once, is one campaign: the second insert does nothing.
+INSERT INTO otn.campaign (page_id, topic_id, key, message, include_labels, exclude_labels, max_recipients, canary,
+                          max_refused, send_at, if_late, late_after, content_hash, needs_approval, created_by)
+VALUES (:page_id, :topic_id, :key, :message, :include_labels, :exclude_labels, :max_recipients, :canary,
+        :max_refused, :send_at, :if_late, make_interval(secs => :late_after_s), :content_hash, :needs_approval, :actor)
+ON CONFLICT (page_id, key) DO NOTHING;
+
+-- name: lock_campaign_by_key^
+-- Whoever decides about a campaign holds its row, so that two runs decide one after the other.
+SELECT c.*, clock_timestamp() AS now FROM otn.campaign c WHERE c.page_id = :page_id AND c.key = :key FOR UPDATE;
+
+-- name: lock_campaign^
+-- Likewise, by id.
+SELECT c.*, clock_timestamp() AS now FROM otn.campaign c WHERE c.id = :campaign_id FOR UPDATE;
+
+-- name: find_campaign^
+-- A look without a lock.
+SELECT c.*, clock_timestamp() AS now, p.page_id AS facebook_page_id, p.connection_id, p.halted_at AS page_halted_at,
+       p.halt_reason AS page_halt_reason, t.key AS topic_key, t.title AS topic_title
+FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id JOIN otn.topic t ON t.id = c.topic_id
+WHERE c.id = :campaign_id;
+
+-- name: find_campaign_by_key^
+-- The CLI and the DAGs name a campaign by page and key.
+SELECT c.id FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id
+WHERE p.connection_id = :connection_id AND c.key = :key;
+
+-- name: list_campaigns
+-- Newest first, for people.
+SELECT c.id, p.connection_id AS page, c.key, t.key AS topic, c.state::text, c.created_at, c.send_at, c.started_at, c.finished_at
+FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id JOIN otn.topic t ON t.id = c.topic_id
+ORDER BY c.created_at DESC LIMIT :most;
+
+-- name: reschedule!
+-- Times and limits may change until the plan is made; the content may not.
+UPDATE otn.campaign SET send_at = :send_at, if_late = :if_late, late_after = make_interval(secs => :late_after_s),
+       canary = :canary, max_refused = :max_refused, needs_approval = needs_approval OR :needs_approval
+WHERE id = :campaign_id AND planned_at IS NULL;
+
+-- name: change_state!
+-- The trigger campaign_transition_is_known refuses a step that is not in the table of transitions.
+UPDATE otn.campaign SET state = :state,
+       halt_reason = CASE WHEN :state = 'halted' THEN :reason END,
+       finished_at = CASE WHEN :state IN ('finished', 'cancelled') THEN clock_timestamp() END
+WHERE id = :campaign_id;
+
+-- name: reenter!
+-- A run that is cleared by task takes an interrupted or finished campaign up again; what a person or a stop rule ended stays ended.
+UPDATE otn.campaign SET state = 'sending', finished_at = NULL
+WHERE id = :campaign_id AND state IN ('interrupted', 'finished')
+  AND EXISTS (SELECT FROM otn.recipient r WHERE r.campaign_id = :campaign_id AND r.state IN ('waiting', 'sending', 'unknown'));
+
+-- name: clear_stop_window!
+-- A person resumed: the stop rules start to count anew, or they would stop it at once.
+UPDATE otn.campaign SET answered = 0, refused = 0, recent = '', content_run = 0, content_error = NULL WHERE id = :campaign_id;
+
+-- name: approve!
+-- Bound to a number: more people than the cap at the moment of sending must be asked about again.
+UPDATE otn.campaign SET approved_at = clock_timestamp(), approved_by = :actor, approved_cap = :cap,
+       approved_late = approved_late OR :late
+WHERE id = :campaign_id;
+
+-- name: count_audience
+-- Planned and left out, by reason, as of now; the plan reads the same function.
+SELECT reason, count(*) AS people FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :max_recipients) GROUP BY reason;
+
+-- name: count_dying^
+-- Of the tokens that a campaign would spend: how many end within 30 days anyway.
+SELECT count(*) FILTER (WHERE expires_at < now() + interval '30 days') AS dying
+FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :max_recipients) WHERE reason IS NULL;
+
+-- name: lock_planning^
+-- Two campaigns that plan at once would pick the same tokens; the second waits and then sees them as reserved.
+SELECT pg_advisory_xact_lock(hashtext('otn.plan'), :page_id);
+
+-- name: plan_recipients^
+-- One statement writes every recipient with its token, its frozen personal fields and its chunk, and the reason of
+-- everyone left out. Chunks follow subscriber_id, so that each claim walks one stretch of the index.
+WITH audience AS MATERIALIZED (
+    SELECT * FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :max_recipients)
+), left_out AS (
+    INSERT INTO otn.exclusion (campaign_id, subscriber_id, reason)
+    SELECT :campaign_id, subscriber_id, reason FROM audience WHERE reason IS NOT NULL
+    RETURNING 1
+), chosen AS (
+    SELECT subscriber_id, token_id, row_number() OVER (ORDER BY subscriber_id) - 1 AS place, count(*) OVER () AS total
+    FROM audience WHERE reason IS NULL
+), placed AS (
+    SELECT subscriber_id, token_id,
+           CASE WHEN place < :canary THEN 0
+                ELSE 1 + (place - :canary) / greatest(:rows_per_chunk, ceil((total - :canary) / 300.0))::bigint END AS chunk
+    FROM chosen
+), planned AS (
+    INSERT INTO otn.recipient (campaign_id, subscriber_id, token_id, chunk, variables)
+    SELECT :campaign_id, placed.subscriber_id, placed.token_id, placed.chunk,
+           CASE WHEN cardinality(:fields::text[]) = 0 THEN '{}'::jsonb ELSE (
+               SELECT coalesce(jsonb_object_agg(field.key, field.value), '{}')
+               FROM jsonb_each(jsonb_strip_nulls(s.attributes || jsonb_build_object(
+                   'first_name', s.first_name, 'last_name', s.last_name, 'locale', s.locale))) AS field
+               WHERE field.key = ANY (:fields::text[])) END
+    FROM placed JOIN otn.subscriber s ON s.id = placed.subscriber_id
+    ORDER BY placed.subscriber_id
+    RETURNING chunk
+)
+SELECT (SELECT count(*) FROM planned) AS planned, (SELECT count(*) FROM left_out) AS excluded,
+       (SELECT coalesce(max(chunk), 0) FROM planned) AS chunks;
+
+-- name: mark_planned!
+-- The plan and the state change commit together.
+UPDATE otn.campaign SET planned_at = clock_timestamp(), started_at = clock_timestamp(), chunks = :chunks, state = 'sending'
+WHERE id = :campaign_id;
+
+-- name: remaining^
+-- What is left to do decides how a run ends.
+SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting,
+       count(*) FILTER (WHERE state = 'sending') AS sending,
+       count(*) FILTER (WHERE state = 'unknown') AS unknown
+FROM otn.recipient WHERE campaign_id = :campaign_id AND state IN ('waiting', 'sending', 'unknown');
+
+-- name: chunks_waiting
+-- Only chunks with something to do become tasks.
+SELECT chunk FROM otn.recipient WHERE campaign_id = :campaign_id AND state = 'waiting' GROUP BY chunk ORDER BY chunk;
+
+-- name: cancel_waiting!
+-- Their tokens are free again; what is in a call or in doubt stays what it is.
+UPDATE otn.recipient SET state = 'cancelled', reason = NULL, not_before = NULL, updated_at = clock_timestamp()
+WHERE campaign_id = :campaign_id AND state = 'waiting';
+
+-- name: retry_refused!
+-- Only codes that the error table marks worth it, tokens that nobody holds and that live, people not suppressed.
+UPDATE otn.recipient r SET state = 'waiting', retry_worth = false, not_before = NULL, reason = NULL, updated_at = clock_timestamp()
+FROM otn.token t
+WHERE r.campaign_id = :campaign_id AND r.state = 'refused' AND r.retry_worth AND r.unanswered = 0 AND NOT r.token_dead
+  AND t.id = r.token_id AND t.token_encrypted IS NOT NULL AND t.expires_at > clock_timestamp()
+  AND NOT EXISTS (SELECT FROM otn.suppression s WHERE s.subscriber_id = r.subscriber_id)
+  AND NOT EXISTS (SELECT FROM otn.recipient o WHERE o.token_id = r.token_id AND o.holds_token);
+
+-- name: ask_unknown_now!
+-- A person asks: no further waiting for the next try, and the count of tries starts again.
+UPDATE otn.recipient SET not_before = NULL, attempts = least(attempts, 1), updated_at = clock_timestamp()
+WHERE campaign_id = :campaign_id AND state = 'unknown';
+
+-- name: let_waiting_go!
+-- A person asks: rows that were told to wait may be called at once.
+UPDATE otn.recipient SET not_before = NULL WHERE campaign_id = :campaign_id AND state = 'waiting' AND not_before IS NOT NULL;
+
+-- name: halt_page!
+-- The platform refused the page itself: nothing of it is sent until a person resumes.
+UPDATE otn.page SET halted_at = clock_timestamp(), halt_reason = :reason WHERE id = :page_id AND halted_at IS NULL;
+
+-- name: resume_page!
+-- Triggered again by a person; a page that is still barred halts again at the first call.
+UPDATE otn.page SET halted_at = NULL, halt_reason = NULL WHERE id = :page_id AND halted_at IS NOT NULL;
+
+-- name: write_audit!
+-- Who did what.
+INSERT INTO otn.audit (actor, action, page_id, campaign_id, detail) VALUES (:actor, :action, :page_id, :campaign_id, :detail);
