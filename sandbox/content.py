@@ -10,6 +10,7 @@ from sandbox.refusal import bad_parameter
 TEXT_BELOW = 2000
 METADATA_BELOW = 1000
 PAYLOAD_MOST = 1000
+URL_MOST = 2000
 QUICK_REPLIES_MOST = 13
 ELEMENTS_MOST = 10
 BUTTONS_MOST = 3
@@ -20,6 +21,7 @@ OTN_TITLE_MOST = 65
 
 MESSAGE_KEYS = {"text", "attachment", "quick_replies", "metadata", "reply_to"}
 MEDIA = {"image", "audio", "video", "file"}
+BUTTON_LIMITS = {"title": LABEL_MOST, "payload": PAYLOAD_MOST, "url": URL_MOST}
 BUTTONS: dict[str, tuple[str, ...]] = {
     "web_url": ("url", "title"),
     "postback": ("title", "payload"),
@@ -155,7 +157,7 @@ def _buttons(holder: Object, least: int = 0) -> None:
         if needs is None:
             raise bad_parameter("Param buttons[type] is not a valid button type")
         for key in needs:
-            _text(button, key, LABEL_MOST if key == "title" else PAYLOAD_MOST, needed=True)
+            _text(button, key, BUTTON_LIMITS[key], needed=True)
 
 
 def _object(value: Any, name: str) -> Object:

@@ -110,8 +110,8 @@ FULL_MIX = {
     "garbage_after": 0.0025,
     "drop": 0.01,
     "drop_after": 0.01,
-    "batch_cut": 0.001,
-    "batch_cut_after": 0.001,
+    "batch_cut": 0.0004,
+    "batch_cut_after": 0.0004,
     "unreachable": 0.01,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import queue
@@ -43,6 +44,7 @@ class Handle:
         return self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> int:
+        atexit.unregister(self.stop)
         self.control.close()
         self.process.send_signal(number)
         try:
@@ -82,11 +84,12 @@ def start(journal: Path | str | None = None, seed: int = 0, port: int = 0, host:
     )
     said = _first_line(process)
     if not said.startswith(SAID):
-        process.kill()
-        process.wait()
-        raise RuntimeError(f"the sandbox did not listen within {START_TIMEOUT_S:.0f} s; its errors stand above")
+        Handle("", Sandbox(""), process).kill()
+        raise RuntimeError("the sandbox did not listen; what it says is on standard error")
     url = said.removeprefix(SAID).strip()
-    return Handle(url, Sandbox(url), process)
+    handle = Handle(url, Sandbox(url), process)
+    atexit.register(handle.stop)  # a caller that breaks off leaves nothing behind
+    return handle
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:

@@ -139,7 +139,10 @@ def run(host: str, port: int, port_file: Path | None, journal_path: Path | None,
     send_api = SendApi(world, faults, Crowd(world, outbox), outbox)
     control = Control(send_api)
     control.restore()
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise SystemExit(f"The sandbox cannot listen on {host} port {port}: {error.strerror}. Take another.") from None
     config = uvicorn.Config(
         Application(Graph(send_api), control),
         http=Protocol,

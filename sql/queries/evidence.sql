@@ -9,6 +9,7 @@ WITH echo AS MATERIALIZED (
     FROM otn.event e
     JOIN otn.recipient r ON r.subscriber_id = e.subscriber_id
     WHERE e.id = ANY (:event_ids::bigint[]) AND e.kind = 'echo' AND e.mid IS NOT NULL
+      AND NOT (r.state = 'sent' AND r.evidence <> 'token_used_inferred' AND r.sent_at = e.occurred_at)
       AND (r.message_id = e.mid OR EXISTS (
           SELECT FROM otn.attempt a
           WHERE a.campaign_id = r.campaign_id AND a.subscriber_id = r.subscriber_id AND a.step = 'intent'

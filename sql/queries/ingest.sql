@@ -11,12 +11,12 @@ SELECT clock_timestamp() AS now, EXISTS (SELECT FROM otn.tombstone) AS any_erase
 SELECT psid_hash FROM otn.tombstone WHERE psid_hash = ANY (:hashes::bytea[]);
 
 -- name: make_stage#
--- Lives as long as the transaction. One row an event, each fingerprint once.
+-- Lives as long as the transaction. One row an event, each fingerprint once; that of an opt-in is the hash of its token.
 CREATE TEMPORARY TABLE stage (
-    n integer NOT NULL, webhook_day date NOT NULL, webhook_id uuid NOT NULL, fingerprint bytea NOT NULL,
+    webhook_day date NOT NULL, webhook_id uuid NOT NULL, fingerprint bytea NOT NULL,
     kind otn.event_kind NOT NULL, page_id integer NOT NULL, psid text, occurred_at timestamptz NOT NULL,
     opens_window boolean NOT NULL, mid text, mids text[], watermark timestamptz, metadata text, payload text, detail text,
-    topic_key text, topic_payload text, token_hash bytea, token_encrypted bytea
+    topic_key text, topic_payload text, token_encrypted bytea
 ) ON COMMIT DROP;
 
 -- name: meet_topics$
@@ -53,39 +53,34 @@ ORDER BY m.page_id, m.psid
 ON CONFLICT (page_id, psid) DO UPDATE
 SET last_interaction_at = greatest(subscriber.last_interaction_at, excluded.last_interaction_at);
 
--- name: merge_tokens$
--- The token is the only identity that an opt-in has. Answers which rows of the stage were new.
-WITH made AS (
-    INSERT INTO otn.token (subscriber_id, topic_id, token_hash, token_encrypted, opted_in_at, expires_at, source)
-    SELECT s.id, t.id, g.token_hash, g.token_encrypted, g.occurred_at, g.occurred_at + interval '1 year', 'webhook'
-    FROM stage g
-    JOIN otn.subscriber s ON s.page_id = g.page_id AND s.psid = g.psid
-    JOIN otn.topic t ON t.page_id = g.page_id AND t.payload = g.topic_payload
-    WHERE g.token_hash IS NOT NULL
-    ORDER BY g.token_hash
-    ON CONFLICT (token_hash) DO NOTHING
-    RETURNING token_hash
-)
-SELECT coalesce(array_agg(g.n), '{}') FROM made JOIN stage g ON g.token_hash = made.token_hash;
+-- name: merge_tokens
+-- The token is the only identity that an opt-in has. Answers the new ones. People and topics are looked up row by row,
+-- so that no statistics of yesterday can make it a walk over all people.
+INSERT INTO otn.token (subscriber_id, topic_id, token_hash, token_encrypted, opted_in_at, expires_at, source)
+SELECT (SELECT s.id FROM otn.subscriber s WHERE s.page_id = g.page_id AND s.psid = g.psid),
+       (SELECT t.id FROM otn.topic t WHERE t.page_id = g.page_id AND t.payload = g.topic_payload),
+       g.fingerprint, g.token_encrypted, g.occurred_at, g.occurred_at + interval '1 year', 'webhook'
+FROM stage g
+WHERE g.kind = 'optin'
+ORDER BY g.fingerprint
+ON CONFLICT (token_hash) DO NOTHING
+RETURNING token_hash AS fingerprint;
 
--- name: merge_events^
--- Every event once. Answers the new ones: their ids, and which rows of the stage they were.
-WITH made AS (
-    INSERT INTO otn.event (fingerprint, page_id, subscriber_id, kind, occurred_at, mid, mids, watermark, metadata, payload,
-                           detail, webhook_day, webhook_id)
-    SELECT g.fingerprint, g.page_id, s.id, g.kind, g.occurred_at, g.mid, g.mids, g.watermark, g.metadata, g.payload,
-           g.detail, g.webhook_day, g.webhook_id
-    FROM stage g LEFT JOIN otn.subscriber s ON s.page_id = g.page_id AND s.psid = g.psid
-    ORDER BY g.fingerprint
-    ON CONFLICT (fingerprint) DO NOTHING
-    RETURNING id, fingerprint
-)
-SELECT coalesce(array_agg(made.id ORDER BY made.id), '{}') AS ids, coalesce(array_agg(g.n ORDER BY made.id), '{}') AS places
-FROM made JOIN stage g ON g.fingerprint = made.fingerprint;
+-- name: merge_events
+-- Every event once. Answers the new ones.
+INSERT INTO otn.event (fingerprint, page_id, subscriber_id, kind, occurred_at, mid, mids, watermark, metadata, payload,
+                       detail, webhook_day, webhook_id)
+SELECT g.fingerprint, g.page_id, (SELECT s.id FROM otn.subscriber s WHERE s.page_id = g.page_id AND s.psid = g.psid),
+       g.kind, g.occurred_at, g.mid, g.mids, g.watermark, g.metadata, g.payload, g.detail, g.webhook_day, g.webhook_id
+FROM stage g
+ORDER BY g.fingerprint
+ON CONFLICT (fingerprint) DO NOTHING
+RETURNING id, fingerprint;
 
 -- name: stored^
 -- What a second look must find: every event, and the token of every opt-in.
-SELECT coalesce(array_agg(e.id ORDER BY e.id), '{}') AS ids, count(g.token_hash) - count(k.id) AS tokens_missing
-FROM stage g
-JOIN otn.event e ON e.fingerprint = g.fingerprint
-LEFT JOIN otn.token k ON k.token_hash = g.token_hash;
+SELECT coalesce(array_agg(id) FILTER (WHERE id IS NOT NULL), '{}') AS ids,
+       count(*) FILTER (WHERE is_optin AND NOT has_token) AS tokens_missing
+FROM (SELECT (SELECT e.id FROM otn.event e WHERE e.fingerprint = g.fingerprint) AS id, g.kind = 'optin' AS is_optin,
+             EXISTS (SELECT FROM otn.token k WHERE k.token_hash = g.fingerprint) AS has_token
+      FROM stage g) found;

@@ -27,14 +27,14 @@ WITH gate AS (
         lease_until = clock_timestamp() + make_interval(secs => :lease_s), not_before = NULL, reason = NULL,
         updated_at = clock_timestamp()
     FROM due WHERE r.campaign_id = due.campaign_id AND r.subscriber_id = due.subscriber_id AND due.skip IS NULL
-    RETURNING r.campaign_id, r.subscriber_id, r.attempt_id, r.variables, due.token_encrypted
+    RETURNING r.campaign_id, r.subscriber_id, r.attempt_id, r.attempts, r.variables, due.token_encrypted
 ), intended AS (
     INSERT INTO otn.attempt (campaign_id, subscriber_id, attempt_id, step, sender)
     SELECT campaign_id, subscriber_id, attempt_id, 'intent', :sender FROM claimed
 )
-SELECT subscriber_id, attempt_id::text, variables, token_encrypted FROM claimed
+SELECT subscriber_id, attempt_id::text, attempts, variables, token_encrypted FROM claimed
 UNION ALL
-SELECT subscriber_id, NULL, NULL, NULL FROM skipped;
+SELECT subscriber_id, NULL, NULL, NULL, NULL FROM skipped;
 
 -- name: claim_doubtful
 -- Unknown rows are asked again with the same token, through the same gates as a first send. Whoever does not pass stays
@@ -64,14 +64,14 @@ WITH gate AS (
     SET state = 'sending', attempt_id = gen_random_uuid(), attempts = r.attempts + 1, unanswered = r.unanswered + 1,
         lease_until = clock_timestamp() + make_interval(secs => :lease_s), not_before = NULL, updated_at = clock_timestamp()
     FROM due WHERE r.campaign_id = due.campaign_id AND r.subscriber_id = due.subscriber_id AND due.closed IS NULL
-    RETURNING r.campaign_id, r.subscriber_id, r.attempt_id, r.variables, due.token_encrypted
+    RETURNING r.campaign_id, r.subscriber_id, r.attempt_id, r.attempts, r.variables, due.token_encrypted
 ), intended AS (
     INSERT INTO otn.attempt (campaign_id, subscriber_id, attempt_id, step, sender)
     SELECT campaign_id, subscriber_id, attempt_id, 'intent', :sender FROM claimed
 )
-SELECT subscriber_id, attempt_id::text, variables, token_encrypted FROM claimed
+SELECT subscriber_id, attempt_id::text, attempts, variables, token_encrypted FROM claimed
 UNION ALL
-SELECT subscriber_id, NULL, NULL, NULL FROM closed;
+SELECT subscriber_id, NULL, NULL, NULL, NULL FROM closed;
 
 -- name: renew_leases
 -- No call may start with less lease left than all its time limits together.

@@ -1,5 +1,16 @@
 -- Raw webhooks: taken in slices, under a lock, and marked with what became of them.
 
+-- name: walk_by_index!
+-- Statistics of a queue are always of yesterday, and a plan made from them may read a whole day for each slice. Until
+-- the next word: few rows, found by their keys, in the order of the index.
+SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
+
+-- name: walk_freely!
+-- As the server is set up.
+SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT;
+SET LOCAL enable_bitmapscan TO DEFAULT; SET LOCAL enable_sort TO DEFAULT;
+
 -- name: take_pending
 -- Everything that is not ingested, whatever its time: commit order is not time order. A row that another ingest holds
 -- is left to it. The slice ends where its bodies grow too large, but has one row at least.
@@ -14,7 +25,7 @@ WITH locked AS MATERIALIZED (
 )
 SELECT received_day, id::text, body, false AS seen, 0 AS events, 0 AS ingested, 0 AS duplicate, 0 AS quarantined
 FROM sized WHERE bytes <= :most_bytes OR bytes = octet_length(body)
-ORDER BY received_day, id;
+ORDER BY sized.received_day, sized.id;
 
 -- name: take_day
 -- A day again, ingested or not. Here the row of another run is waited for: its figures are needed.
@@ -29,7 +40,7 @@ WITH locked AS MATERIALIZED (
 SELECT received_day, id::text, body, ingested_at IS NOT NULL AS seen, coalesce(events, 0) AS events,
        coalesce(ingested, 0) AS ingested, coalesce(duplicate, 0) AS duplicate, coalesce(quarantined, 0) AS quarantined
 FROM sized WHERE bytes <= :most_bytes OR bytes = octet_length(body)
-ORDER BY id;
+ORDER BY sized.id;
 
 -- name: lock_webhooks
 -- What quarantined items came from, as far as it is still kept; always locked before the items.

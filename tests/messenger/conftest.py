@@ -28,7 +28,9 @@ def connect() -> Iterator[Callable[..., MessengerClient]]:
     """Make clients with limits short enough to be reached in a test."""
     clients = []
 
-    def make(url: str, *, app_secret: str | None = None, api_version: str = "v25.0", **options: object) -> MessengerClient:
+    def make(
+        url: str, *, app_secret: str | None = None, api_version: str = "v25.0", **options: object
+    ) -> MessengerClient:
         limits = {"connect_timeout_s": 2.0, "read_timeout_s": 10.0, **options}
         client = MessengerClient(PageCredentials(url, PAGE, TOKEN, app_secret, api_version), **limits)
         clients.append(client)

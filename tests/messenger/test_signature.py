@@ -36,8 +36,20 @@ def test_escaped_body_is_signed_as_it_travels():
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "sha256=", VECTOR[:-1], VECTOR + "0", VECTOR.removeprefix("sha256="), VECTOR.upper(), "sha1=" + "0" * 40]
-    + ["sha256=" + "ä" * 64, "\udcff" * 9, "x" * 1_000_000, "sha256=\0"],
+    [
+        None,
+        "",
+        "sha256=",
+        VECTOR[:-1],
+        VECTOR + "0",
+        VECTOR.removeprefix("sha256="),
+        VECTOR.upper(),
+        "sha1=" + "0" * 40,
+        "sha256=" + "ä" * 64,
+        "\udcff" * 9,
+        "x" * 1000000,
+        "sha256=\0",
+    ],
 )
 def test_anything_else_is_turned_down(header):
     assert not verify(b"hello", header, ["secret", "other"])

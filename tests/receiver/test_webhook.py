@@ -7,13 +7,17 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
+import requests
 
 from otn.database import Engine, transaction
 from otn.messenger.signature import sign
+from otn.web.receiver import app as app_module
+from otn.web.receiver import body as body_module
 
-from .conftest import APP_SECRET, ENVIRON, Receiver, page_variable, signed
+from .conftest import APP_SECRET, ENVIRON, VERIFY_TOKEN, Receiver, page_variable, signed
 
 OPTIN = json.dumps(
     {
@@ -172,6 +176,25 @@ def test_a_sender_that_goes_away_in_mid_body_leaves_nothing(receiver: Receiver) 
     assert receiver.stored() == [OPTIN]
 
 
+def test_a_body_that_trickles_is_given_up(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "BODY_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", receiver.port), 30) as client:
+        client.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert receiver.stored() == []
+
+
+def test_bodies_together_take_no_more_memory_than_allowed(
+    receiver_at: Callable[..., Receiver], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "BODIES_IN_FLIGHT", 1_000)
+    receiver = receiver_at(database_url)
+    answers = [receiver.post(b"x" * size) for size in (1_001, 1_000, 1_000)]
+    assert [answer.status_code for answer in answers] == [503, 200, 200]
+    assert answers[0].headers["retry-after"] == "5"
+
+
 def test_two_hundred_at_once_are_all_stored(receiver: Receiver) -> None:
     bodies = {b'{"number":%d}' % number for number in range(200)}
     with ThreadPoolExecutor(200) as clients:
@@ -184,6 +207,7 @@ def test_no_line_of_the_log_holds_a_secret_a_body_or_a_header(receiver_process: 
     receiver_process.post(OPTIN)
     receiver_process.post(OPTIN, {"X-Hub-Signature-256": "sha256=feed"})
     receiver_process.post(b"x" * 5_000_001)
+    requests.get(f"{receiver_process.url}/webhook?hub.verify_token={quote(VERIFY_TOKEN)}", timeout=30)
     assert receiver_process.process is not None
     assert receiver_process.log is not None
     receiver_process.process.terminate()
@@ -191,7 +215,9 @@ def test_no_line_of_the_log_holds_a_secret_a_body_or_a_header(receiver_process: 
     lines = receiver_process.log.read_text().splitlines()
     statuses = [found[1] for line in lines if (found := re.search(r"event=webhook .*status=(\d+)", line))]
     assert statuses == ["200", "403", "413"]
-    assert not [line for line in lines if re.search(r"TOKEN|secret of|feed|sha256|page token|Traceback", line)]
+    assert not [
+        line for line in lines if re.search(r"TOKEN|secret of|feed|sha256|page token|of the handshake|Traceback", line)
+    ]
 
 
 def register(database: Engine, page_id: str, connection_id: str) -> None:

@@ -47,7 +47,11 @@ def test_item_may_bring_its_own_access_token(caller, sandbox, tokens):
     other = sandbox.control.page()
     sandbox.control.people(other["page_id"])
     [foreign] = sandbox.control.optins(other["page_id"], "x", list_tokens=True)["rows"]
-    items = [item(foreign["token"], access_token=other["access_token"]), item(tokens[0]["token"]), item(foreign["token"])]
+    items = [
+        item(foreign["token"], access_token=other["access_token"]),
+        item(tokens[0]["token"]),
+        item(foreign["token"]),
+    ]
     assert [part["code"] for part in caller.batch(items).json()] == [200, 200, 400]
 
 

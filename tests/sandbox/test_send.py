@@ -76,7 +76,9 @@ def test_access_token_is_taken_wherever_it_may_stand(caller, tokens):
     answers = [
         caller.post(json={"recipient": recipient[0], "message": message}),
         caller.post(f"/me/messages?access_token={access}", data=form, **bare),
-        caller.post(data={"recipient": json.dumps(recipient[2]), "message": "{'text':'x'}", "access_token": access}, **bare),
+        caller.post(
+            data={"recipient": json.dumps(recipient[2]), "message": "{'text':'x'}", "access_token": access}, **bare
+        ),
         caller.post(json={"recipient": recipient[3], "message": message, "access_token": access}, **bare),
         caller.post(
             f"/v19.0/{caller.page_id}/messages",
@@ -277,7 +279,9 @@ def test_attachment_is_the_pages_own(caller, sandbox, tokens, error_of):
     def attach(access_token):
         message = {"attachment": {"type": "image", "payload": {"url": "https://shop.test/a.png", "is_reusable": True}}}
         headers = {"Authorization": f"Bearer {access_token}"}
-        return caller.post("/me/message_attachments", headers=headers, json={"message": message}).json()["attachment_id"]
+        return caller.post("/me/message_attachments", headers=headers, json={"message": message}).json()[
+            "attachment_id"
+        ]
 
     def image(attachment_id):
         return {"attachment": {"type": "image", "payload": {"attachment_id": attachment_id}}}
@@ -326,7 +330,9 @@ def test_profile_has_the_fields_asked_for(caller, sandbox):
 
 def test_subscriptions_are_read_and_changed(caller):
     def get(edge):
-        return caller.session.get(f"{caller.url}/me/{edge}", params={"access_token": caller.page["access_token"]}).json()
+        return caller.session.get(
+            f"{caller.url}/me/{edge}", params={"access_token": caller.page["access_token"]}
+        ).json()
 
     assert caller.post("/me/subscribed_apps?subscribed_fields=messages,messaging_optins").json() == {"success": True}
     [app] = get("subscribed_apps")["data"]

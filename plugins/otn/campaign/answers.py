@@ -71,12 +71,19 @@ def not_called(subscriber_id: int, attempt_id: str, reason: str, *, skip: bool =
     return Answer(subscriber_id, attempt_id, "returned", reason=reason, skip=skip, called=False)
 
 
-def from_result(subscriber_id: int, attempt_id: str, result: SendResult) -> Answer:
+def from_result(subscriber_id: int, attempt_id: str, result: SendResult, *, attempts: int = 1) -> Answer:
     """Judge one result of the client.
+
+    Args:
+        subscriber_id: ``otn.subscriber.id``.
+        attempt_id: the attempt that it answers.
+        result: what the client made of it.
+        attempts: calls of this row so far; some errors are waited out only so often.
 
     A refusal without a code, or an acceptance without a message id, proves nothing: unknown.
     """
     error, verdict = result.error, result.verdict
+    outcome = _worn_out(result, attempts)
     code = error.code if error else None
     common: dict[str, Any] = {
         "http_status": result.http_status,
@@ -84,11 +91,11 @@ def from_result(subscriber_id: int, attempt_id: str, result: SendResult) -> Answ
         "error_subcode": error.subcode if error else None,
         "wait_s": result.wait_s,
     }
-    if result.outcome is Outcome.SENT and result.message_id:
+    if outcome is Outcome.SENT and result.message_id:
         return Answer(subscriber_id, attempt_id, "sent", message_id=result.message_id, http_status=result.http_status)
-    if result.outcome in REFUSED and code is not None:
+    if outcome in REFUSED and code is not None:
         fate = verdict.token_fate if verdict else None
-        content = f"{code}/{common['error_subcode'] or '-'}" if result.outcome is Outcome.CONTENT else None
+        content = f"{code}/{common['error_subcode'] or '-'}" if outcome is Outcome.CONTENT else None
         return Answer(
             subscriber_id,
             attempt_id,
@@ -99,6 +106,14 @@ def from_result(subscriber_id: int, attempt_id: str, result: SendResult) -> Answ
             content_error=content,
             **common,
         )
-    if result.outcome in RETURNED:
-        return Answer(subscriber_id, attempt_id, "returned", reason=result.outcome.value, **common)
+    if outcome in RETURNED:
+        return Answer(subscriber_id, attempt_id, "returned", reason=outcome.value, **common)
     return Answer(subscriber_id, attempt_id, "unknown", reason=result.reason or "no_answer", **common)
+
+
+def _worn_out(result: SendResult, attempts: int) -> Outcome:
+    """The outcome, or what the error table makes of it once the same answer has come too often."""
+    rule = result.verdict.rule if result.verdict else None
+    if rule and rule.tries and rule.then and result.outcome in RETURNED and attempts >= rule.tries:
+        return rule.then
+    return result.outcome

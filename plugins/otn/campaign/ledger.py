@@ -26,12 +26,14 @@ class Claimed:
     Args:
         subscriber_id: ``otn.subscriber.id``.
         attempt_id: fresh; travels as the message's metadata.
+        attempts: calls of this row, this one included.
         variables: personal fields, frozen at planning.
         token_encrypted: the token, sealed.
     """
 
     subscriber_id: int
     attempt_id: str
+    attempts: int
     variables: dict[str, Any]
     token_encrypted: bytes
 
@@ -137,7 +139,7 @@ def claim(engine: Engine, source: Source, *, most: int, lease_s: float, sender: 
     with transaction(engine) as connection:
         rows = source.claim(connection, most, lease_s, sender)
     claimed = [
-        Claimed(row.subscriber_id, row.attempt_id, row.variables, bytes(row.token_encrypted))
+        Claimed(row.subscriber_id, row.attempt_id, row.attempts, row.variables, bytes(row.token_encrypted))
         for row in rows
         if row.attempt_id is not None
     ]

@@ -258,7 +258,7 @@ class _Sender:
         for result in results:
             self._heed(current, result)
         return settled + [
-            answers.from_result(row.subscriber_id, row.attempt_id, result)
+            answers.from_result(row.subscriber_id, row.attempt_id, result, attempts=row.attempts)
             for (row, _), result in zip(ready, results, strict=True)
         ]
 

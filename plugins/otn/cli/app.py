@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from otn.cli import campaigns, doctor, pages, screen, system, topics
+from otn.cli import campaigns, demo, doctor, pages, screen, system, topics
 from otn.errors import OtnError, UsageError
 from otn.settings import ROOT
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 system.add_to(app)
+demo.add_to(app)
 pages.add_to(app)
 topics.add_to(app)
 campaigns.add_to(app)
@@ -56,7 +57,7 @@ def _root(
 def main() -> NoReturn:
     """Run a command: exit code 0 is success, 2 a wrong use of the command, 1 everything else."""
     try:
-        app(prog_name="otn")
+        app(prog_name="./otn")
     except OtnError as error:
         if os.environ.get("OTN_DEBUG") == "1":
             traceback.print_exc()

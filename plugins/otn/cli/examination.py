@@ -14,7 +14,7 @@ from otn.consent import pages
 from otn.consent.pages import Page
 from otn.crypto import DecryptionError, Keyring, read_keyring
 from otn.database import DatabaseAwayError, DatabaseError, Engine, make_engine, queries, transaction
-from otn.database.migrate import schema_version
+from otn.database.migrating import schema_version
 from otn.errors import ConfigurationError
 from otn.local import machine
 from otn.local.home import Home
@@ -166,7 +166,7 @@ class Examination:
                 "used tokens",
                 "yellow",
                 "What the platform answers for a used token is documented nowhere, and was not learnt here.",
-                "Until then a refused token counts as refused, and a doubtful one stays unknown where nothing else tells.",
+                "Some doubtful recipients may therefore stay unknown; an echo can still settle them.",
             )
 
     def _page(self, page: Page) -> Iterator[Check]:

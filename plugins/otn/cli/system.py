@@ -12,7 +12,7 @@ from otn.cli import screen
 from otn.cli.place import HomeOption, JsonOption, away, database_of, settings
 from otn.consent import pages
 from otn.database import make_engine, migrate, transaction
-from otn.database.migrate import schema_version
+from otn.database.migrating import schema_version
 from otn.errors import OtnError
 from otn.local import machine
 from otn.local.home import Home

@@ -58,13 +58,7 @@ def listing(page: PageOption = None, home: HomeOption = None, as_json: JsonOptio
     if not found:
         screen.say("No topic yet. Register one by `./otn topics add KEY --title TITLE`.")
         return
-    numbers = ("opt-ins", "people", "unspent", "expiring", "reserved", "spent", "expired")
-    screen.print_table(
-        ("page", "key", "title", "payload", *numbers),
-        (
-            (one.page, one.key, one.title or "(not registered)", one.payload, one.opt_ins, one.people, one.unspent)
-            + (one.expiring, one.reserved, one.spent, one.expired)
-            for one in found
-        ),
-        right=numbers,
-    )
+    numbers = ("opt_ins", "people", "unspent", "expiring", "reserved", "spent", "expired")
+    columns = ("page", "key", "title", "payload", *numbers)
+    rows = (asdict(one) | {"title": one.title or "(not registered)"} for one in found)
+    screen.print_table(columns, ([row[column] for column in columns] for row in rows), right=numbers)

@@ -8,9 +8,6 @@ from datetime import date
 from typing import Any, TypeVar
 
 import structlog
-from psycopg2 import Error as PsycopgError
-from psycopg2 import InterfaceError, OperationalError, ProgrammingError
-from psycopg2.extensions import TransactionRollbackError
 from sqlalchemy.exc import SQLAlchemyError
 
 from otn.consent.balance import Balance, BalanceError, IncompleteError
@@ -19,7 +16,7 @@ from otn.consent.reading import Outcome, Refusal, Source
 from otn.consent.suppression import read_words
 from otn.consent.webhooks import Webhook, balance_of, figures, keep_refusals, mark, settle_quarantine, webhook_of
 from otn.crypto import DecryptionError, Keyring
-from otn.database import Engine, PsycopgConnection, queries, transaction
+from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
 
 __all__ = ["OnEvents", "Progress", "ingest_pending", "reingest_day"]
 
@@ -30,6 +27,8 @@ T = TypeVar("T")
 SLICE_BYTES = 8 * 1024 * 1024  # encrypted; a body may have 5 MB, and a slice lives in memory several times over
 DEADLOCK_TRIES = 5
 MOST_FAILURES = 100  # so many bodies that fail are not poisoned: something is broken, and quarantine is no cure
+_ROLLED_BACK = {"40001", "40P01"}  # serialization failure, deadlock
+_FAULTS_OF_VALUES = ("22", "23", "54")  # classes: data exception, broken rule, value beyond a limit
 _BEFORE_ALL = (date.min, str(uuid.UUID(int=0)))
 
 _log = structlog.get_logger("otn.ingest")
@@ -135,7 +134,9 @@ class _Ingest:
         keys: list[tuple[date, str]] = []
 
         def work(conn: PsycopgConnection) -> Balance:
+            queries("webhook").walk_by_index(conn)
             webhooks = [webhook_of(row) for row in take(conn, after, most)]
+            queries("webhook").walk_freely(conn)
             keys[:] = [webhook.key for webhook in webhooks]
             return self._store(conn, webhooks)
 
@@ -174,8 +175,11 @@ class _Ingest:
             try:
                 with transaction(self._engine) as conn:
                     return work(conn)
-            except TransactionRollbackError:  # deadlock with somebody who keeps another order: nothing was stored
-                _log.warning("deadlock, tried again")
+            except DatabaseError as error:
+                if error.sqlstate not in _ROLLED_BACK:
+                    raise
+                # Somebody keeps another order of locks: nothing was stored, and it may be tried again at once.
+                _log.warning("rolled back by Postgres, tried again", sqlstate=error.sqlstate)
         with transaction(self._engine) as conn:
             return work(conn)
 
@@ -228,20 +232,20 @@ class _Ingest:
         if self._failures:
             failed, first = len(self._failures), self._failures[0]
             raise IncompleteError(
-                f"{failed} webhooks could not be ingested ({type(first.__cause__ or first).__name__}); everything else was."
-                " They stay as they were: correct the error and run this again.",
+                f"{failed} webhooks could not be ingested ({type(first.__cause__ or first).__name__}); everything else"
+                " was. They stay as they were: correct the error and run this again.",
                 self._balance,
             ) from first
         if self._locked:
             raise IncompleteError(
-                f"{len(self._locked)} webhooks cannot be decrypted; everything else was ingested. They stay as they were:"
-                " put the key that they were written with back into OTN_ENCRYPTION_KEYS and run this again.",
+                f"{len(self._locked)} webhooks cannot be decrypted; everything else was ingested. They stay as they"
+                " were: put the key that they were written with back into OTN_ENCRYPTION_KEYS and run this again.",
                 self._balance,
             )
 
 
 def _is_fatal(error: Exception) -> bool:
     """Whether no other body would fare better: the database is away, or it or the code is not what it should be."""
-    if isinstance(error, PsycopgError) and (error.pgcode or "").startswith("54"):
-        return False  # "program limit exceeded": this one value is too large
-    return isinstance(error, (OperationalError, InterfaceError, ProgrammingError, SQLAlchemyError, BalanceError))
+    if isinstance(error, DatabaseError):
+        return not (error.sqlstate or "").startswith(_FAULTS_OF_VALUES)
+    return isinstance(error, (SQLAlchemyError, BalanceError))

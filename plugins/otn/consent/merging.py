@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from psycopg2 import Error as PsycopgError
 from psycopg2 import InterfaceError, OperationalError
 
 from otn.consent.balance import BalanceError
@@ -83,20 +84,18 @@ class Merger:
 
     def _store(self, conn: PsycopgConnection, stage: Stage, outcomes: list[Outcome]) -> None:
         """Merge in the one order of tables that every ingest keeps."""
-        optins_new: list[int] = []
         if stage.optins:
             _meet_topics(conn)
         queries("ingest").merge_subscribers(conn)
         if stage.optins:
-            optins_new = queries("ingest").merge_tokens(conn)
-        events_new = queries("ingest").merge_events(conn)
-        for place in optins_new:
+            for row in queries("ingest").merge_tokens(conn):
+                outcome = outcomes[stage.owners[stage.place(row.fingerprint)]]
+                outcome.new += 1
+                outcome.optins_new += 1
+        new = {stage.place(row.fingerprint): row.id for row in queries("ingest").merge_events(conn)}
+        for place in new.keys() - stage.optins:
             outcomes[stage.owners[place]].new += 1
-            outcomes[stage.owners[place]].optins_new += 1
-        for place in events_new.places:
-            if place not in stage.optins:
-                outcomes[stage.owners[place]].new += 1
-        self._settle(conn, stage, dict(zip(events_new.places, events_new.ids, strict=True)))
+        self._settle(conn, stage, new)
 
     def _settle(self, conn: PsycopgConnection, stage: Stage, new: dict[int, int]) -> None:
         settle_words(conn, [event_id for place, event_id in new.items() if place in stage.words])
@@ -105,7 +104,7 @@ class Merger:
             stored = queries("ingest").stored(conn)
             if len(stored.ids) != len(stage) or stored.tokens_missing:
                 raise BalanceError
-            event_ids = stored.ids
+            event_ids = sorted(stored.ids)
         if self.on_events is not None and event_ids:
             _tell(self.on_events, conn, event_ids)
         # After the campaigns' rows, as senders take them before a page too.
@@ -127,5 +126,8 @@ def _tell(on_events: OnEvents, conn: PsycopgConnection, event_ids: list[int]) ->
         on_events(conn, event_ids)
     except (OperationalError, InterfaceError):  # the database's trouble, not that of the events
         raise
+    except PsycopgError as error:  # its text may quote rows
+        state = error.pgcode or "unknown"
+        raise SettlingError(f"What events say about campaigns was refused by Postgres (SQLSTATE {state}).") from None
     except Exception as error:
         raise SettlingError from error

@@ -61,8 +61,8 @@ def register(conn: PsycopgConnection, settings: PageSettings, name: str | None =
     for row in queries("page").pages_like(conn, **wanted):
         if row.page_id != settings.page_id:
             raise PageConflictError(
-                f"The connection {settings.connection_id!r} is registered for page {row.page_id}, but its login names page"
-                f" {settings.page_id}. Correct the login, or give the new page a connection of its own."
+                f"The connection {settings.connection_id!r} is registered for page {row.page_id}, but its login names"
+                f" page {settings.page_id}. Correct the login, or give the new page a connection of its own."
             )
         if row.connection_id != settings.connection_id:
             raise PageConflictError(
@@ -90,7 +90,8 @@ def find(conn: PsycopgConnection, name: str) -> Page:
         return _page(row)
     known = ", ".join(f"{page.connection_id} ({page.page_id})" for page in listing(conn)) or "none"
     raise UnknownPageError(
-        f"There is no page {name!r}; registered: {known}. Register it by `./otn pages add CONN`, or name a registered one."
+        f"There is no page {name!r}; registered: {known}."
+        " Register it by `./otn pages add CONN`, or name a registered one."
     )
 
 

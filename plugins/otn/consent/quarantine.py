@@ -106,8 +106,7 @@ def _replay(conn: PsycopgConnection, merger: Merger, found: Sequence[Any]) -> tu
     """One slice; answers its balance, and how many items could not be decrypted."""
     days, webhook_ids = [row.webhook_day for row in found], [row.webhook_id for row in found]
     origins = {
-        (row.received_day, row.id): row
-        for row in queries("webhook").lock_webhooks(conn, days=days, ids=webhook_ids)
+        (row.received_day, row.id): row for row in queries("webhook").lock_webhooks(conn, days=days, ids=webhook_ids)
     }
     items, sources = [], []
     rows = list(queries("quarantine").lock_items(conn, ids=[row.id for row in found]))
@@ -133,7 +132,9 @@ def _move_items(conn: PsycopgConnection, keyring: Keyring, items: Sequence[Any],
         if _is_unusable(outcome):
             queries("quarantine").correct_reason(conn, id=item.id, reason=outcome.refusals[0].reason)
     # A whole body or entry may be usable in part: what is not becomes an item of its own.
-    keep_refusals(conn, keyring, [(item.webhook_day, item.webhook_id) for item, _ in usable], [part for _, part in usable])
+    keep_refusals(
+        conn, keyring, [(item.webhook_day, item.webhook_id) for item, _ in usable], [part for _, part in usable]
+    )
     queries("quarantine").mark_replayed(conn, ids=[item.id for item, _ in usable])
 
 

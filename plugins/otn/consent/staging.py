@@ -70,14 +70,13 @@ class Stage:
         page = self._pages[event.page_id]
         opens_window = event.kind in _OPENS_WINDOW and event.action != "unreact"
         fingerprint_text = f"\\\\x{fingerprint.hex()}"
-        token = [_NULL] * 4
+        token = [_NULL] * 3
         if event.token is not None:
             self.optins.add(place)
             payload = event.payload or ""
             sealed = self._keyring.encrypt(event.token.encode(), "token")
-            token = [_field(key_of(payload)), _field(storable(payload)), fingerprint_text, f"\\\\x{sealed.hex()}"]
+            token = [_field(key_of(payload)), _field(storable(payload)), f"\\\\x{sealed.hex()}"]
         columns = [
-            str(place),
             source.day.isoformat(),
             source.id,
             fingerprint_text,
@@ -107,6 +106,10 @@ class Stage:
             self.policies[place] = page
             return shortened(f"{event.action}: {event.reason}" if event.reason else event.action)
         return event.action
+
+    def place(self, fingerprint: bytes | memoryview) -> int:
+        """Which event it is."""
+        return self._places[bytes(fingerprint)]
 
     def copy(self, conn: PsycopgConnection) -> None:
         """Make the temporary table ``stage`` of this transaction and fill it."""

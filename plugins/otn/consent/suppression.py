@@ -13,16 +13,15 @@ from otn.database import PsycopgConnection, queries
 # Whole messages, not words inside one: "please don't stop" is no wish for silence.
 STOP_WORDS = (
     "stop, stop all, stopall, unsubscribe, end, quit, opt out, optout, "
-    "stopp, abmelden, abbestellen, arrêt, arret, arrêter, désabonner, stop pub, cancelar, baja, alto, detener, parar, sair, "
-    "descadastrar, basta, disiscrivi, afmelden, avsluta, rezygnuję, wypisz, стоп, отписаться, dur, durdur, iptal, "
-    "berhenti, dừng, หยุด, توقف, إيقاف, עצור, रोकें, 停止, 退订, 退訂, 取消, 配信停止, 中止, 수신거부, 중지"
+    "stopp, abmelden, abbestellen, arrêt, arret, arrêter, désabonner, stop pub, cancelar, baja, alto, detener, parar, "
+    "sair, descadastrar, basta, disiscrivi, afmelden, avsluta, rezygnuję, wypisz, стоп, отписаться, dur, durdur, "
+    "iptal, berhenti, dừng, หยุด, توقف, إيقاف, עצור, रोकें, 停止, 退订, 退訂, 取消, 配信停止, 中止, 수신거부, 중지"
 )
 START_WORDS = "start, unstop, subscribe, anmelden, démarrer, alta, iniciar, начать, старт, 开始, 開始, 再開, 시작"
 
 Word = Literal["stop_word", "start_word"]
 
 _LONGEST = 100  # characters; nobody's stop word is an essay
-_TRIMMED = " \t\r\n.!,;:…。！、\"'«»“”‘’()[]"
 
 
 @dataclass(frozen=True)
@@ -74,4 +73,7 @@ def _split(words: str) -> frozenset[str]:
 
 
 def _normalised(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().strip(_TRIMMED).split())
+    """The words alone: letters of one width and case, no spaces and signs around them."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    around = "".join({character for character in plain if unicodedata.category(character)[0] in "PZCS"})
+    return " ".join(plain.strip(around).split())

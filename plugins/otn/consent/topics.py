@@ -127,7 +127,9 @@ def _check(key: str, title: str, payload: str) -> None:
             f"The title has {len(title)} characters. Give 1 to {TITLE_LIMIT}: Messenger refuses a longer request."
         )
     if storable(payload) != payload:
-        raise UsageError("The payload is too long or holds characters that cannot be stored. Give a shorter, plain one.")
+        raise UsageError(
+            "The payload is too long or holds characters that cannot be stored. Give a shorter, plain one."
+        )
     if storable(title) != title:
         raise UsageError("The title holds characters that cannot be stored. Give plain text.")
 
@@ -141,11 +143,12 @@ def _refuse_conflict(topic: Topic, key: str, payload: str) -> None:
         )
     if topic.registered:
         raise TopicConflictError(
-            f"The topic {key!r} is registered with the payload {topic.payload!r}. Choose another key, or keep that payload."
+            f"The topic {key!r} is registered with the payload {topic.payload!r}. Choose another key, or keep that"
+            " payload."
         )
     raise TopicConflictError(
-        f"The key {key!r} stands for opt-ins that arrived with the payload {topic.payload!r}. Register that payload under"
-        f" it, or choose another key."
+        f"The key {key!r} stands for opt-ins that arrived with the payload {topic.payload!r}. Register that payload"
+        " under it, or choose another key."
     )
 
 

@@ -89,6 +89,7 @@ def figures(webhook: Webhook, outcome: Outcome) -> Figures:
 
 def mark(conn: PsycopgConnection, changed: Sequence[Figures]) -> None:
     """Write the figures down; webhooks that had none are ingested with that."""
+    queries("webhook").walk_by_index(conn)
     for day, group in groupby(sorted(changed, key=attrgetter("received_day", "id")), attrgetter("received_day")):
         rows = list(group)
         queries("webhook").mark_ingested(

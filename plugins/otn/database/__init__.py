@@ -12,7 +12,6 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from otn.database.migrate import migrate
 from otn.database.queries import Queries, queries
 from otn.errors import OtnError
 
@@ -68,6 +67,17 @@ def _sanitised(error: psycopg2.Error) -> DatabaseError:
     if away and (not state or state.startswith(("08", "57P"))):
         return DatabaseAwayError(error)
     return DatabaseError(error)
+
+
+def migrate(url: str) -> None:
+    """Bring the schema to the newest version; safe twice, and from two processes at once.
+
+    Args:
+        url: ``postgresql+psycopg2://…`` of the project's database.
+    """
+    from otn.database import migrating  # Alembic takes 0.2 s to import, and each Airflow task would pay for it
+
+    migrating.migrate(url)
 
 
 def make_engine(url: str, *, pool_size: int | None = None, application_name: str = "otn") -> Engine:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from otn.local.home import ADMIN, Home
 from otn.local.ports import HOST
 from otn.settings import ROOT
@@ -12,8 +9,9 @@ from otn.settings import ROOT
 DAGS = ROOT / "dags"
 PLUGINS = ROOT / "plugins"
 
-# Pools have no environment variable. Smaller than the parallelism, so that senders never starve the ingest.
-POOLS = {
+# As `airflow pools import` reads them: pools have no environment variable. The senders' pool is smaller than the
+# parallelism, so that they never starve the ingest.
+POOLS: dict[str, dict[str, object]] = {
     "otn_send": {"slots": 4, "description": "Tasks that send messages", "include_deferred": False},
     "otn_housekeeping": {"slots": 2, "description": "Purge and reingest", "include_deferred": False},
 }
@@ -72,9 +70,3 @@ def airflow_settings(home: Home, *, api_port: int, database_url: str) -> dict[st
         # The API server reads the logs from the disk; nobody serves them, and this port refuses at once.
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": "1",
     }
-
-
-def write_pools(path: Path) -> Path:
-    """Write the pools as ``airflow pools import`` reads them, and give the path back."""
-    path.write_text(json.dumps(POOLS), encoding="utf-8")
-    return path

@@ -16,11 +16,12 @@ from otn.local.home import Home
 from otn.local.ports import HOST
 from otn.local.processes import HOME_MARK, PROGRAM_MARK
 from otn.local.supervision import python_path
-from otn.settings import DATABASE_CONNECTION, ROOT, read_connection
+from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, ROOT, read_connection
 
 OTN_DB = f"AIRFLOW_CONN_{DATABASE_CONNECTION.upper()}"
 HIDDEN = "***"
 
+_CONNECTION = "AIRFLOW_CONN_"
 _DROPPED = ("AIRFLOW_HOME", "AIRFLOW_CONFIG", "PYTHON", "PYTEST_", "VIRTUAL_ENV", "SUPERVISOR_", "__PYVENV", "COV_")
 _KEPT_BY_HOME = ("OTN_POSTGRES_",)  # passwords of roles: the programs get URLs instead
 _LOOPBACK = f"localhost,{HOST},::1"
@@ -49,7 +50,9 @@ def program_environment(home: Home, caller: Mapping[str, str], ports: Mapping[st
         caller: from ``caller_environment``.
         ports: ``postgres``, ``api`` and ``receiver``.
     """
-    given = {name: value for name, value in caller.items() if value and not name.startswith(_DROPPED)}
+    # What the home was made with goes before what the caller has: a demo must never meet a real page or database.
+    asked = dict(caller) | home.settings()
+    given = {name: value for name, value in asked.items() if value and not name.startswith(_DROPPED)}
     secrets = home.secrets()
     keys = {name: value for name, value in secrets.items() if not name.startswith(_KEPT_BY_HOME)}
     airflow_keys = {name: keys.pop(name) for name in list(keys) if name.startswith("AIRFLOW__")}
@@ -98,20 +101,26 @@ def home_environment(home: Home, environ: Mapping[str, str] | None = None) -> di
 
 def can_receive(environment: Mapping[str, str]) -> bool:
     """Whether some page has the secrets that its webhooks are checked with: without, the receiver does not start."""
-    for name in environment:
-        if name.startswith("AIRFLOW_CONN_"):
-            connection = read_connection(name.removeprefix("AIRFLOW_CONN_"), environment)
-            extra = connection.extra
-            if connection.conn_type == "messenger" and extra.get("app_secret") and extra.get("verify_token"):
-                return True
-    return False
+    names = [name.removeprefix(_CONNECTION).lower() for name in environment if name.startswith(_CONNECTION)]
+    return any(_checks_webhooks(name, environment) for name in names)
+
+
+def _checks_webhooks(name: str, environment: Mapping[str, str]) -> bool:
+    try:
+        connection = read_connection(name, environment)
+    except ConfigurationError:
+        if name == DEFAULT_PAGE_CONNECTION:
+            raise
+        return False  # somebody else's connection, written in a way that only Airflow knows
+    page = connection.conn_type == "messenger" or name == DEFAULT_PAGE_CONNECTION
+    return page and all(connection.extra.get(key) for key in ("app_secret", "verify_token"))
 
 
 def without_secrets(text: str, environment: Mapping[str, str], more: Iterable[str] = ()) -> str:
     """The same text with every secret of the environment made unreadable."""
     found = {*more}
     for name, value in environment.items():
-        if name.startswith("AIRFLOW_CONN_"):
+        if name.startswith(_CONNECTION):
             found |= _connection_secrets(name, environment)
         if any(word in name for word in _SECRET_WORDS):
             found |= {value, *value.split(",")}
@@ -123,7 +132,7 @@ def without_secrets(text: str, environment: Mapping[str, str], more: Iterable[st
 
 def _connection_secrets(name: str, environment: Mapping[str, str]) -> set[str]:
     try:
-        connection = read_connection(name.removeprefix("AIRFLOW_CONN_"), environment)
+        connection = read_connection(name.removeprefix(_CONNECTION), environment)
     except ConfigurationError:
         return set()
     texts = [connection.password, *connection.extra.values()]

@@ -138,6 +138,14 @@ class Home:
         """The keys of this home by name; empty where there is none yet."""
         return read_dotenv(self.secrets_file)
 
+    def passwords(self) -> dict[str, str]:
+        """Airflow's users and their passwords; empty where there are none yet."""
+        try:
+            found = json.loads(self.password_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return {str(user): str(password) for user, password in dict(found).items()}
+
     def state(self) -> dict[str, Any]:
         """Ports and sockets of the last start; empty where there was none or the file is damaged."""
         try:
@@ -145,6 +153,11 @@ class Home:
         except (FileNotFoundError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def settings(self) -> dict[str, str]:
+        """Settings that this home was made with, such as the demo's connections; an empty one hides the caller's."""
+        kept: dict[str, str] = self.state().get("settings", {})
+        return dict(kept)
 
     def save_state(self, **values: object) -> None:
         """Change some values of the state; None removes one."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from otn.local.processes import HOME_MARK, PROGRAM_MARK, end, of_program
 
-_GRACE_S = 10
+_GRACE_S = 5  # idle workers of a killed scheduler do not heed the request
 
 
 def main(path: Path) -> None:
@@ -26,6 +26,7 @@ def main(path: Path) -> None:
     environment: dict[str, str] = what["environment"]
     end(of_program(environment[HOME_MARK], environment[PROGRAM_MARK]), _GRACE_S)
     os.chdir(what["folder"])
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the supervisor leaves an open pipe there
     if what["uid"] is not None:
         os.setgroups([])
         os.setgid(what["gid"])

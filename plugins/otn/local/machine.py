@@ -12,12 +12,13 @@ from otn.local import health
 from otn.local.environment import caller_environment
 from otn.local.home import ADMIN, Home
 from otn.local.ports import HOST, PortTakenError, free_port, is_free
-from otn.local.processes import POSTGRES, end_home, of_home, wait_gone
-from otn.local.programs import RECEIVER
+from otn.local.processes import POSTGRES, SUPERVISOR, end_home, of_home, of_program, wait_gone
+from otn.local.programs import RECEIVER, sandbox_program
 from otn.local.startup import Startup
 from otn.local.supervision import RUNNING, Program, ProgramState, Supervisor, SupervisorError
 
 _PREFERRED_PORTS = {"postgres": None, "api": 8080, "receiver": 8081}
+_GRACE_S = 5
 
 
 class Progress(Protocol):
@@ -119,7 +120,9 @@ def up(
             told.note(f"Keys were made in {home.secrets_file}. Back this file up: the data are unreadable without it.")
         home.save_state(ports=_choose_ports(home, wanted))
         try:
-            Startup(home, supervisor, caller, told, timeout_s).run(tuple(extra_programs), prepare)
+            sandbox = sandbox_program(home)
+            extra = (*extra_programs, *((sandbox,) if sandbox else ()))
+            Startup(home, supervisor, caller, told, timeout_s).run(extra, prepare)
         except BaseException:
             _stop(home)
             raise
@@ -198,6 +201,7 @@ def _choose_ports(home: Home, wanted: Mapping[str, int | None]) -> dict[str, int
 
 def _stop(home: Home) -> None:
     supervisor = Supervisor(home)
+    grace_s = _GRACE_S
     try:
         names = set(supervisor.programs())
         supervisor.stop_programs(names - {POSTGRES})  # while the database still takes their last words
@@ -206,8 +210,9 @@ def _stop(home: Home) -> None:
     except SupervisorError:  # not there, or no longer: the rest is ended one by one
         pass
     else:
-        wait_gone(of_home(home.identity, home.pgdata), 10)
-    end_home(home.identity, home.pgdata)
+        wait_gone(of_program(home.identity, SUPERVISOR), _GRACE_S)
+        grace_s = 1  # what is left was asked before
+    end_home(home.identity, home.pgdata, grace_s)
     supervisor.clear()
 
 

@@ -93,7 +93,7 @@ def end(processes: Iterable[psutil.Process], grace_s: float) -> None:
     wait_gone(left, 10)
 
 
-def end_home(identity: str, pgdata: Path, grace_s: float = 10) -> int:
+def end_home(identity: str, pgdata: Path, grace_s: float = 5) -> int:
     """End every process of a home, in the order that loses least.
 
     The supervisor first, so that it starts nothing again; Postgres last, by a fast shutdown, so that the others can

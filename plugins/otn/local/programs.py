@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from otn.local import health, postgres
 from otn.local.environment import can_receive
 from otn.local.home import Home
+from otn.local.ports import HOST
 from otn.local.postgres import Server
 from otn.local.processes import POSTGRES
-from otn.local.supervision import Program
+from otn.local.supervision import Program, python_path
 
 API_SERVER, DAG_PROCESSOR, SCHEDULER, RECEIVER = "api-server", "dag-processor", "scheduler", "receiver"
+SANDBOX = "sandbox"
+SANDBOX_HEALTH = "/_sandbox/health"
 
 
 def airflow_command(*words: str) -> tuple[str, ...]:
@@ -53,3 +56,13 @@ def system_programs(environment: Mapping[str, str], ports: Mapping[str, int]) ->
         check = (ports["receiver"], health.RECEIVER_HEALTH)
         programs.append(Program(RECEIVER, command, environment, health=check))
     return programs
+
+
+def sandbox_program(home: Home) -> Program | None:
+    """The stand-in for the platform, in a home that shows the demo; None in any other."""
+    port = home.state().get("sandbox_port")
+    if not port:
+        return None
+    words = ("-m", "sandbox", "--host", HOST, "--port", str(port), "--journal", str(home.path / "sandbox.jsonl"))
+    environment = {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
+    return Program(SANDBOX, (sys.executable, *words), environment, health=(port, SANDBOX_HEALTH))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +18,9 @@ from otn import database, settings
 from otn.errors import OtnError
 from otn.local import health, postgres
 from otn.local.account import postgres_account
-from otn.local.airflow_settings import write_pools
+from otn.local.airflow_settings import POOLS
 from otn.local.environment import program_environment, without_secrets
+from otn.local.files import write_private
 from otn.local.home import Home
 from otn.local.postgres import Server
 from otn.local.processes import HOME_MARK, POSTGRES
@@ -116,14 +119,16 @@ class Startup:
         return replace(program, environment=self._environment)
 
     def _prepare_postgres(self) -> Server:
-        account = postgres_account()
-        password = self._home.secrets()["OTN_POSTGRES_PASSWORD"]
-        server = Server(self._home.pgdata, self._ports["postgres"], password, account)
-        postgres.prepare(server.data, account)
+        server = self._server()
+        postgres.prepare(server.data, server.account)
         if not server.data.exists():
-            postgres.initialise(server.data, password, account)
+            postgres.initialise(server.data, server.password, server.account)
         postgres.remove_stale_lock(server.data)
         return server
+
+    def _server(self) -> Server:
+        password = self._home.secrets()["OTN_POSTGRES_PASSWORD"]
+        return Server(self._home.pgdata, self._ports["postgres"], password, postgres_account())
 
     def _start_postgres(self, server: Server) -> None:
         self._supervisor.start_program(POSTGRES)
@@ -151,10 +156,22 @@ class Startup:
         for name in names:
             if name != SCHEDULER:
                 self._supervisor.start_program(name)
-        self._airflow("airflow-pools", "pools", "import", str(write_pools(self._home.run / "pools.json")))
+        self._make_pools()
         # Tasks talk to the API server: a scheduler that is faster would see its first tasks fail.
         self._wait("the API server", [API_SERVER], lambda: health.answers(self._ports["api"], health.AIRFLOW_HEALTH))
         self._supervisor.start_program(SCHEDULER)
+
+    def _make_pools(self) -> None:
+        """Make the pools that are missing; those that an operator has resized stay as they are."""
+        server = self._server()
+        with closing(server.connect(postgres.AIRFLOW_DATABASE)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pool FROM slot_pool")
+            there = {name for (name,) in cursor.fetchall()}
+        missing = {name: pool for name, pool in POOLS.items() if name not in there}
+        if missing:
+            path = self._home.run / "pools.json"
+            write_private(path, json.dumps(missing))
+            self._airflow("airflow-pools", "pools", "import", str(path))
 
     def _airflow(self, log_name: str, *words: str) -> None:
         log = self._log(log_name)
@@ -188,13 +205,14 @@ class Startup:
 
     def _wait(self, what: str, names: Iterable[str], ready: Callable[[], bool]) -> None:
         watched = tuple(names)
-        starts: dict[str, set[int | None]] = defaultdict(set)
+        starts: dict[str, set[int]] = defaultdict(set)
         while not ready():
             states = self._supervisor.programs()
             if not states:
                 raise self._failure("The supervisor has ended.", "supervisord")
             for state in (states[name] for name in watched if name in states):
-                starts[state.name].add(state.started_at)
+                if state.started_at:
+                    starts[state.name].add(state.started_at)
                 if state.state == "FATAL" or len(starts[state.name]) >= _MAX_STARTS:
                     raise self._failure(f"{state.name} ends again and again.", state.name)
             if time.monotonic() > self._deadline:
@@ -223,7 +241,7 @@ class Startup:
 
     def _failure(self, sentence: str, log_name: str) -> StartError:
         log = self._log(log_name)
-        secrets = [*self._home.secrets().values(), self._home.password_file.read_text(encoding="utf-8").strip()]
+        secrets = [*self._home.secrets().values(), *self._home.passwords().values()]
         lines = without_secrets(_tail(log), self._environment, secrets)
         return StartError(f"{sentence} Read {log}; it ends with:\n{lines}")
 

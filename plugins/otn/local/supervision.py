@@ -14,6 +14,7 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,8 @@ class Supervisor:
         """Stop programs, all at the same time, and wait until they have ended."""
         wanted = {name for name, state in self.programs().items() if state.state not in _ENDED} & set(names)
         for name in wanted:
-            self._call("stopProcess", name, False)  # noqa: FBT003 - the far side's argument: do not wait
+            with suppress(SupervisorError):  # ended by itself meanwhile
+                self._call("stopProcess", name, False)  # noqa: FBT003 - the far side's argument: do not wait
         while any(state.name in wanted and state.state not in _ENDED for state in self.programs().values()):
             time.sleep(_POLL_S)  # the supervisor uses force by itself when a program takes too long
 
@@ -267,8 +269,10 @@ class _UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002 - there is only one host
-        return _UnixConnection(self._path)
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = _UnixConnection(self._path)
+        self._connection = host, connection  # what close() looks for
+        return connection
 
 
 def _own_environment() -> dict[str, str]:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
-from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, Connection, PageSettings, database_url, page_settings
+from otn.settings import (
+    DATABASE_CONNECTION,
+    DEFAULT_PAGE_CONNECTION,
+    Connection,
+    PageSettings,
+    database_url,
+    page_settings,
+)
 
 if TYPE_CHECKING:
     from otn.crypto import Keyring

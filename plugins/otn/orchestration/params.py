@@ -176,7 +176,9 @@ def _refuse_unknown(params: Mapping[str, Any], known: Collection[str]) -> None:
 def _refuse_contradiction(spec: CampaignSpec) -> None:
     both = sorted(set(spec.include_labels) & set(spec.exclude_labels))
     if both:
-        raise ParamError(f"The label {_short(both[0])} is both included and excluded: nobody would be left. Drop it once.")
+        raise ParamError(
+            f"The label {_short(both[0])} is both included and excluded: nobody would be left. Drop it once."
+        )
 
 
 def _key(params: Mapping[str, Any], name: str, default: str | None = None) -> str:

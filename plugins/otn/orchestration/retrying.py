@@ -15,7 +15,8 @@ RETRIES = 40
 AWAY_DELAY = timedelta(seconds=15)
 UNEXPECTED_TRIES = 3
 
-_PASSING_STATES = frozenset({"40001", "40P01", "53300", "55P03", "57014"})  # conflicts, deadlocks, full, lock, cancelled
+# Conflict, deadlock, too many connections, lock not available, cancelled (Postgres docs, error codes).
+_PASSING_STATES = frozenset({"40001", "40P01", "53300", "55P03", "57014"})
 
 
 class OtnRetryPolicy(RetryPolicy):
@@ -54,4 +55,4 @@ def come_back(at: datetime | None = None) -> NoReturn:
     Args:
         at: when; a few seconds from now by default.
     """
-    raise AirflowRescheduleException(at or datetime.now(UTC) + RETRY_DELAY)
+    raise AirflowRescheduleException(at or datetime.now(UTC) + RETRY_DELAY)  # type: ignore[no-untyped-call]

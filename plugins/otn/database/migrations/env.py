@@ -1,4 +1,4 @@
-"""Alembic's entry: the connection comes from ``otn.database.migrate``, which holds the lock."""
+"""Alembic's entry: the connection comes from ``otn.database.migrating``, which holds the lock."""
 
 from __future__ import annotations
 

@@ -1,0 +1,22 @@
+"""Take in everything that the receiver stored, each minute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+from otn.orchestration.defaults import DEFAULT_ARGS
+from otn.orchestration.ingesting import ingest
+
+with DAG(
+    dag_id="otn_ingest",
+    schedule="* * * * *",
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    tags=["otn", "consent"],
+    description="Ingest stored webhooks",
+    doc_md=str(Path(__file__).with_suffix(".md")),
+):
+    ingest()

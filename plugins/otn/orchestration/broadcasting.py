@@ -1,0 +1,188 @@
+"""The tasks of ``otn_broadcast`` up to the plan: checked, opened, waited for, planned, tried on a few."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import task
+
+from otn.orchestration.params import BroadcastRequest
+from otn.orchestration.retrying import come_back
+from otn.orchestration.runs import actor, current, stop_run
+from otn.orchestration.sending import SEND_POOL, moved, yield_or_give_up
+
+if TYPE_CHECKING:
+    from otn.campaign.control import Campaign
+    from otn.campaign.send import ChunkResult
+    from otn.consent.pages import Page
+    from otn.consent.topics import Topic
+    from otn.database import Engine
+    from otn.orchestration.bench import Bench
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN = timedelta(minutes=1)  # send_at may be moved, and the campaign cancelled, while a run waits
+
+
+@task
+def validate() -> int:
+    """Check the params against what there is; open the campaign, or take it up where it stands.
+
+    Returns:
+        ``otn.campaign.id``. A dry run, and a campaign with nothing to send, end here, well.
+    """
+    from otn.orchestration.hook import MessengerHook, make_engine
+
+    context = current()
+    request = BroadcastRequest.from_context(context)
+    hook = MessengerHook(request.page)
+    engine = make_engine()
+    page, topic = _page_and_topic(engine, request)
+    _check(engine, request, context, hook, page)
+    if request.dry_run:
+        _dry_run(engine, request, context, topic)
+    campaign = _open(engine, request, context, page, topic)
+    if campaign.nothing_to_send:
+        stop_run(context, f"The campaign {campaign.key!r} is finished and nobody is in doubt: nothing to send.")
+    log.info("campaign %s is %s", campaign.id, campaign.state)
+    return campaign.id
+
+
+def _page_and_topic(engine: Engine, request: BroadcastRequest) -> tuple[Page, Topic]:
+    from otn.consent import pages, topics
+    from otn.database import transaction
+
+    with transaction(engine) as connection:
+        page = pages.find(connection, request.page)
+        return page, topics.find(connection, page, request.topic)
+
+
+def _check(engine: Engine, request: BroadcastRequest, context: Any, hook: Any, page: Page) -> None:
+    """Everything that would go wrong later, now, while nothing is written."""
+    from otn.campaign.control import CampaignUnknownError, find
+    from otn.campaign.render import compile_message
+    from otn.orchestration.bench import refuse_other_page
+
+    refuse_other_page(hook.settings, page.page_id)
+    _ = hook.client
+    compile_message(request.spec.message)
+    try:
+        find(engine, page.connection_id, request.spec.key)
+    except CampaignUnknownError:
+        request.refuse_past(context["dag_run"].run_after)
+
+
+def _open(engine: Engine, request: BroadcastRequest, context: Any, page: Page, topic: Topic) -> Campaign:
+    from otn.campaign.control import open_campaign
+
+    return open_campaign(
+        engine,
+        request.spec,
+        page_row_id=page.id,
+        facebook_page_id=page.page_id,
+        topic_row_id=topic.id,
+        topic_key=topic.key,
+        actor=actor(context),
+    )
+
+
+def _dry_run(engine: Engine, request: BroadcastRequest, context: Any, topic: Topic) -> None:
+    from otn.campaign.audience import count
+    from otn.campaign.render import compile_message
+    from otn.orchestration.preview import Preview
+
+    spec = request.spec
+    preview = Preview(
+        campaign=spec.key,
+        page=request.page,
+        topic=topic.key,
+        message=compile_message(spec.message).sample(),
+        audience=count(
+            engine,
+            topic_id=topic.id,
+            include_labels=spec.include_labels,
+            exclude_labels=spec.exclude_labels,
+            max_recipients=spec.max_recipients,
+        ),
+        include_labels=spec.include_labels,
+        exclude_labels=spec.exclude_labels,
+        max_recipients=spec.max_recipients,
+        send_at=spec.send_at,
+    )
+    context["ti"].xcom_push(key="preview", value=preview.counts())
+    for line in preview.markdown().splitlines():
+        log.info("%s", line)
+    stop_run(context, "Dry run: nothing was written and nothing is sent. The figures stand in the XCom 'preview'.")
+
+
+@task
+def wait_for_send_at(campaign_id: int) -> None:
+    """Let the run rest until ``send_at``; it holds no slot meanwhile."""
+    from otn.campaign.model import CampaignState
+    from otn.database import queries, transaction
+    from otn.orchestration.hook import make_engine
+
+    with transaction(make_engine()) as connection:
+        row = queries("campaign").find_campaign(connection, campaign_id=campaign_id)
+    if row.state == CampaignState.CANCELLED:
+        stop_run(current(), "The campaign was cancelled: nothing is sent.")
+    # The database's clock decides; Airflow's only counts how long to rest.
+    left = row.send_at - row.now if row.send_at and row.planned_at is None else timedelta()
+    if left > timedelta():
+        log.info("campaign %s starts in %s", campaign_id, left)
+        come_back(datetime.now(UTC) + min(left, LOOK_AGAIN))
+
+
+@task
+def plan(campaign_id: int) -> dict[str, int]:
+    """Write down who gets it, with which token, and why the others do not; once, whoever asks again."""
+    from otn.campaign.plan import plan as write_plan
+    from otn.orchestration.bench import Bench
+
+    bench = Bench.of_campaign(campaign_id)
+    written = write_plan(bench.engine, campaign_id, messages_per_second=bench.settings.messages_per_second)
+    log.info("%s people planned, %s left out, %s chunks", written.planned, written.excluded, written.chunks)
+    return {"planned": written.planned, "excluded": written.excluded, "chunks": written.chunks}
+
+
+@task(pool=SEND_POOL)
+def canary(campaign_id: int) -> list[int]:
+    """Send to the first few and look at the answers; then name the chunks that the others are in.
+
+    Returns:
+        Numbers of the chunks with somebody waiting. Never an empty list, which would skip the tasks after it: where
+        nobody waits, or the campaign was stopped, it is the canary's own chunk, in which there is nothing left to do.
+    """
+    from otn.campaign.model import CampaignState
+    from otn.campaign.plan import waiting_chunks
+    from otn.campaign.send import send_chunk
+    from otn.orchestration.bench import Bench
+
+    bench = Bench.of_campaign(campaign_id)
+    result = send_chunk(bench.engine, bench.client, bench.keyring, bench.settings, campaign_id, 0)
+    if not result.done:
+        yield_or_give_up(current(), result.state, moved=moved(result.states))
+    if result.state != CampaignState.SENDING or _halt_on_bad_canary(bench, campaign_id, result):
+        log.warning("The campaign was stopped; nobody after the canary gets it in this run.")
+        return [0]
+    return waiting_chunks(bench.engine, campaign_id) or [0]
+
+
+def _halt_on_bad_canary(bench: Bench, campaign_id: int, result: ChunkResult) -> bool:
+    """A canary is judged by a few answers, where the stop rules of a whole campaign wait for hundreds."""
+    from otn.campaign.control import halt, lock
+    from otn.database import transaction
+
+    answered = result.sent + result.refused + result.unknown
+    if result.refused > float(bench.campaign.max_refused) * answered:
+        fault = f"{result.refused} of {answered} people in the canary were refused, more than max_refused allows"
+    elif result.unknown * 2 > answered:
+        fault = f"{result.unknown} of {answered} calls of the canary came back without a clear answer"
+    else:
+        return False
+    with transaction(bench.engine) as connection:
+        reason = f"{fault}. Look at the report, then trigger the campaign again to go on."
+        halt(connection, lock(connection, campaign_id), reason)
+    return True

@@ -1,0 +1,148 @@
+"""A campaign shown to the person who decides: what is read, who gets it, what it costs. With an invented person."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otn.campaign.model import Audience
+    from otn.database import Engine
+
+REASONS = {
+    "suppressed": "asked not to be written to",
+    "label_missing": "lack a label",
+    "label_excluded": "carry an excluded label",
+    "token_spent": "their tokens are spent",
+    "token_reserved": "their tokens are planned for another campaign",
+    "token_expired": "their tokens have expired",
+    "over_max_recipients": "over max_recipients",
+}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a person sees before saying yes.
+
+    Args:
+        campaign: its key.
+        page: connection id of the page.
+        topic: key of the topic.
+        message: as an invented person gets it.
+        audience: whom it would reach now.
+        include_labels: people carry all of them.
+        exclude_labels: people carry none of them.
+        max_recipients: at most so many.
+        send_at: not before.
+    """
+
+    campaign: str
+    page: str
+    topic: str
+    message: dict[str, Any]
+    audience: Audience
+    include_labels: Sequence[str]
+    exclude_labels: Sequence[str]
+    max_recipients: int | None
+    send_at: datetime | None
+
+    @classmethod
+    def of_campaign(cls, engine: Engine, campaign_id: int) -> Preview:
+        """Look at a campaign that was opened; writes nothing."""
+        from otn.campaign.audience import count
+        from otn.campaign.render import compile_message
+        from otn.database import queries, transaction
+
+        with transaction(engine) as connection:
+            row = queries("campaign").find_campaign(connection, campaign_id=campaign_id)
+        return cls(
+            campaign=row.key,
+            page=row.connection_id,
+            topic=row.topic_key,
+            message=compile_message(row.message).sample(),
+            audience=count(
+                engine,
+                topic_id=row.topic_id,
+                include_labels=row.include_labels,
+                exclude_labels=row.exclude_labels,
+                max_recipients=row.max_recipients,
+            ),
+            include_labels=row.include_labels,
+            exclude_labels=row.exclude_labels,
+            max_recipients=row.max_recipients,
+            send_at=row.send_at,
+        )
+
+    def counts(self) -> dict[str, Any]:
+        """Figures only, as XCom may carry them."""
+        return {
+            "audience": self.audience.people,
+            "planned": self.audience.recipients,
+            "excluded": self.audience.excluded,
+            "tokens_spent": self.audience.recipients,
+            "tokens_dying": self.audience.dying,
+        }
+
+    def markdown(self) -> str:
+        """The whole of it for people; nothing an operator wrote can act as Markdown."""
+        when = self.send_at.isoformat(sep=" ", timespec="minutes") if self.send_at else "at once"
+        return "\n".join(
+            [
+                f"Campaign {code(self.campaign)} · page {code(self.page)} · topic {code(self.topic)} · send at {when}",
+                "",
+                "**What an invented person would read**",
+                "",
+                fence(self._content()),
+                "",
+                "**Who gets it**",
+                "",
+                *self._people(),
+                "",
+                f"Filter: {self._filter()}.",
+                "",
+                "**What it costs**",
+                "",
+                f"{self.audience.recipients:,} tokens are spent for ever.",
+                f"{self.audience.dying:,} of them would end within 30 days anyway.",
+            ]
+        )
+
+    def _content(self) -> str:
+        text = self.message.get("text")
+        if isinstance(text, str) and len(self.message) == 1:
+            return text
+        return json.dumps(self.message, indent=2, ensure_ascii=False)
+
+    def _people(self) -> list[str]:
+        rows = [("get it", self.audience.recipients)]
+        rows += [(REASONS.get(reason, reason), people) for reason, people in self.audience.excluded.items()]
+        rows += [("everyone who ever held a token of the topic", self.audience.people)]
+        return ["| people | |", "| --- | ---: |", *(f"| {what} | {people:,} |" for what, people in rows)]
+
+    def _filter(self) -> str:
+        parts = [f"with {code(label)}" for label in self.include_labels]
+        parts += [f"without {code(label)}" for label in self.exclude_labels]
+        if self.max_recipients is not None:
+            parts.append(f"{self.max_recipients:,} people at most, the soonest to expire first")
+        return ", ".join(parts) or "none"
+
+
+def code(text: str) -> str:
+    """Text as Markdown code, whatever it holds."""
+    ticks = "`" * (_longest_run(text, "`") + 1)
+    pad = " " if "`" in text else ""
+    return f"{ticks}{pad}{text}{pad}{ticks}"
+
+
+def fence(text: str) -> str:
+    """A block of Markdown code, whatever it holds."""
+    ticks = "`" * max(3, _longest_run(text, "`") + 1)
+    return f"{ticks}text\n{text}\n{ticks}"
+
+
+def _longest_run(text: str, character: str) -> int:
+    return max((len(run) for run in re.findall(f"{re.escape(character)}+", text)), default=0)

@@ -1,0 +1,141 @@
+"""Airflow with a home of its own, set before anything imports it; and a page on the sandbox to send to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HOME = Path(tempfile.mkdtemp(prefix="otn-airflow-"))
+ROOT = Path(__file__).resolve().parents[2]
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
+        "AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL": "error",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(HOME / "logs"),
+    }
+)
+
+import pytest  # noqa: E402 - Airflow reads its environment once
+
+from otn.crypto import Keyring, new_key, read_keyring  # noqa: E402
+from otn.database import Engine, transaction  # noqa: E402
+from otn.messenger.client import MessengerClient, PageCredentials  # noqa: E402
+from otn.settings import PageSettings  # noqa: E402
+from sandbox.control_client import Sandbox  # noqa: E402
+from sandbox.process import start  # noqa: E402
+from tests.campaign.stage import Stage  # noqa: E402
+from tests.dags.airflow_runs import Airflow  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_of_home() -> Iterator[None]:
+    yield
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow() -> Airflow:
+    """Airflow with a migrated metadata database and our DAGs."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    return Airflow(ROOT / "dags")
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    handle = start(seed=11)
+    yield handle.control
+    handle.stop()
+
+
+@pytest.fixture
+def keyring(monkeypatch: pytest.MonkeyPatch) -> Keyring:
+    """The keys that tasks find in their environment."""
+    monkeypatch.setenv("OTN_ENCRYPTION_KEYS", new_key())
+    monkeypatch.setenv("OTN_HASH_KEY", new_key())
+    return read_keyring()
+
+
+@pytest.fixture
+def stage(
+    database: Engine, database_url: str, keyring: Keyring, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stage]:
+    """A page with a topic, known to the sandbox, to the database and to Airflow's connections."""
+    facts = sandbox.page(str(10**15 + uuid.uuid4().int % 10**14))
+    settings = PageSettings(
+        connection_id="messenger_default",
+        base_url=sandbox.base_url,
+        page_id=facts["page_id"],
+        access_token=facts["access_token"],
+        app_secret=facts["app_secret"],
+        messages_per_second=None,
+    )
+    connect(monkeypatch, settings, database_url)
+    client = MessengerClient(
+        PageCredentials(
+            base_url=settings.base_url,
+            page_id=settings.page_id,
+            access_token=settings.access_token,
+            app_secret=settings.app_secret,
+        )
+    )
+    with transaction(database) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO otn.page (page_id, connection_id) VALUES (%s, 'messenger_default') RETURNING id",
+            (settings.page_id,),
+        )
+        page_row = cursor.fetchone()[0]
+        cursor.execute(
+            "INSERT INTO otn.topic (page_id, key, title, payload, registered_at)"
+            " VALUES (%s, 'restock', 'Back in stock', 'restock', clock_timestamp()) RETURNING id",
+            (page_row,),
+        )
+        topic_row = cursor.fetchone()[0]
+    yield Stage(database, keyring, sandbox, settings, client, page_row, topic_row)
+    client.close()
+    sandbox.clear_faults()
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, settings: PageSettings, database_url: str) -> None:
+    """Define the connections that tasks ask Airflow for."""
+    from sqlalchemy import make_url
+
+    url = make_url(database_url)
+    database: dict[str, Any] = {
+        "conn_type": "postgres",
+        "host": url.query.get("host") or url.host,
+        "port": url.port or url.query.get("port"),
+        "login": url.username,
+        "password": url.password,
+        "schema": url.database,
+    }
+    page = {
+        "conn_type": "messenger",
+        "host": settings.base_url,
+        "login": settings.page_id,
+        "password": settings.access_token,
+        "extra": {"app_secret": settings.app_secret, "messages_per_second": settings.messages_per_second or 0},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_OTN_DB", json.dumps(database))
+    monkeypatch.setenv("AIRFLOW_CONN_MESSENGER_DEFAULT", json.dumps(page))
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Airflow logs a lot through structlog; pytest shows it only where a test fails."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)

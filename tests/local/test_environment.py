@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otn.errors import ConfigurationError
+from otn.local.airflow_settings import TUNABLE, airflow_settings
+from otn.local.environment import (
+    caller_environment,
+    can_receive,
+    home_environment,
+    program_environment,
+    without_secrets,
+)
+from otn.local.home import Home
+from otn.settings import database_url, read_connection
+
+PORTS = {"postgres": 21001, "api": 21002, "receiver": 21003}
+SECRETS = {"app_secret": "app-s3cret", "verify_token": "verify-s3cret"}
+PAGE = json.dumps({"conn_type": "messenger", "login": "1", "password": "page-token", "extra": SECRETS})
+
+# What Airflow itself lists: every option of its own configuration and of its providers.
+LISTED = """
+import json, sys
+from airflow.configuration import conf
+names = [name for name in json.load(sys.stdin)]
+unknown = []
+for name in names:
+    section, _, option = name.removeprefix("AIRFLOW__").lower().partition("__")
+    described = conf.configuration_description.get(section, {}).get("options", {}).get(option)
+    if described is None or described.get("version_deprecated"):
+        unknown.append(name)
+json.dump(unknown, sys.stdout)
+"""
+
+
+def test_every_variable_that_we_set_is_an_option_of_airflow(home: Home) -> None:
+    given = TUNABLE | airflow_settings(home, api_port=1, database_url="x") | home.secrets()
+    names = [name for name in given if name.startswith("AIRFLOW__")]
+    assert len(names) > 25
+    answer = subprocess.run(
+        [sys.executable, "-c", LISTED],
+        input=json.dumps([*names, "AIRFLOW__CORE__NO_SUCH_OPTION"]),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(home.airflow)},
+        timeout=120,
+    )
+    assert json.loads(answer.stdout.splitlines()[-1]) == ["AIRFLOW__CORE__NO_SUCH_OPTION"]
+
+
+def test_another_airflow_of_the_caller_does_not_leak_in(home: Home) -> None:
+    caller = {
+        "AIRFLOW_HOME": "/f0reign",
+        "AIRFLOW_CONFIG": "/f0reign/airflow.cfg",
+        "AIRFLOW__CORE__DAGS_FOLDER": "/f0reign/dags",
+        "AIRFLOW__CORE__FERNET_KEY": "f0reign",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "f0reign",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////f0reign.db",
+        "AIRFLOW__CORE__PARALLELISM": "3",
+        "PYTHONPATH": "/f0reign",
+        "PYTHONHOME": "/f0reign",
+        "VIRTUAL_ENV": "/f0reign",
+        "OTN_HOME": "/f0reign",
+        "OTN_HOME_ID": "f0reign",
+        "OTN_PROGRAM": "f0reign",
+        "NO_PROXY": "example.org",
+    }
+    environment = program_environment(home, caller, PORTS)
+    assert {name for name, value in environment.items() if "f0reign" in value} == set()
+    assert environment["AIRFLOW__CORE__PARALLELISM"] == "3", "an operator may tune"
+    assert environment["NO_PROXY"] == "example.org,localhost,127.0.0.1,::1"
+    assert "OTN_HOME_ID" not in environment, "the supervisor sets it"
+
+
+def test_the_programs_get_no_password_of_the_superuser(home: Home) -> None:
+    text = json.dumps(program_environment(home, {}, PORTS))
+    assert home.secrets()["OTN_POSTGRES_PASSWORD"] not in text
+    assert home.secrets()["OTN_ENCRYPTION_KEYS"] in text
+
+
+def test_the_connection_otn_db_is_the_embedded_one_unless_given(home: Home) -> None:
+    url = database_url(read_connection("otn_db", program_environment(home, {}, PORTS)))
+    assert url == f"postgresql+psycopg2://otn:{home.secrets()['OTN_POSTGRES_OTN_PASSWORD']}@127.0.0.1:21001/otn"
+    given = {"AIRFLOW_CONN_OTN_DB": "postgres://u:p@db:5/x"}
+    assert program_environment(home, given, PORTS)["AIRFLOW_CONN_OTN_DB"] == "postgres://u:p@db:5/x"
+    empty = program_environment(home, {"AIRFLOW_CONN_OTN_DB": ""}, PORTS)
+    assert database_url(read_connection("otn_db", empty)) == url
+
+
+def test_keys_of_the_caller_go_before_those_of_the_home(home: Home) -> None:
+    environment = program_environment(home, {"OTN_HASH_KEY": "mine"}, PORTS)
+    assert environment["OTN_HASH_KEY"] == "mine"
+    assert environment["OTN_ENCRYPTION_KEYS"] == home.secrets()["OTN_ENCRYPTION_KEYS"]
+
+
+def test_the_environment_goes_before_the_dotenv(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"AIRFLOW_CONN_MESSENGER_DEFAULT={PAGE}\nA=file\n")
+    found = caller_environment({"A": "environment"}, file)
+    assert found == {"A": "environment", "AIRFLOW_CONN_MESSENGER_DEFAULT": PAGE}
+
+
+def test_a_home_that_was_never_started_says_what_to_do(home: Home, tmp_path: Path) -> None:
+    for place in (home, Home.at(tmp_path / "none")):
+        with pytest.raises(ConfigurationError, match=r"\./otn up"):
+            home_environment(place, {})
+    home.save_state(ports=PORTS)
+    assert home_environment(home, {})["OTN_RECEIVER_PORT"] == "21003"
+
+
+def _page(**extra: str) -> str:
+    return json.dumps({"conn_type": "messenger", "login": "1", "password": "p", "extra": extra})
+
+
+@pytest.mark.parametrize(
+    ("environment", "can"),
+    [
+        ({}, False),
+        ({"AIRFLOW_CONN_MESSENGER_DEFAULT": PAGE}, True),
+        ({"AIRFLOW_CONN_SECOND_PAGE": PAGE}, True),
+        ({"AIRFLOW_CONN_MESSENGER_DEFAULT": _page()}, False),
+        ({"AIRFLOW_CONN_MESSENGER_DEFAULT": _page(app_secret="s")}, False),
+        ({"AIRFLOW_CONN_MESSENGER_DEFAULT": _page(verify_token="v")}, False),
+        ({"AIRFLOW_CONN_MESSENGER_DEFAULT": _page(app_secret="s", verify_token="")}, False),
+        ({"AIRFLOW_CONN_OTHER": PAGE.replace("messenger", "http")}, False),
+        ({"AIRFLOW_CONN_OTHER": "{damaged", "AIRFLOW_CONN_SECOND_PAGE": PAGE}, True),
+    ],
+)
+def test_the_receiver_needs_both_secrets_of_some_page(environment: dict[str, str], can: bool) -> None:
+    assert can_receive(environment) is can
+
+
+def test_a_damaged_default_page_is_an_error_and_shows_nothing() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        can_receive({"AIRFLOW_CONN_MESSENGER_DEFAULT": '{"password": "TOPSECRET"'})
+    assert "TOPSECRET" not in str(caught.value)
+
+
+def test_no_secret_is_left_in_a_shown_log(home: Home) -> None:
+    environment = program_environment(home, {"AIRFLOW_CONN_MESSENGER_DEFAULT": PAGE, "MY_API_TOKEN": "token-x"}, PORTS)
+    secrets = [*home.secrets().values(), "page-token", "token-x", *SECRETS.values()]
+    text = without_secrets(" | ".join(["harmless", *secrets, PAGE]), environment, home.secrets().values())
+    assert "harmless" in text
+    assert not [secret for secret in secrets if secret in text]
