@@ -28,6 +28,5 @@ with DAG(
     wait = wait_for_send_at(campaign)
     start_check = CampaignApproval(task_id="start_check", campaign_id=campaign)
     planned = plan(campaign)
-    chunks = canary(campaign)
-    approval >> wait >> start_check >> planned >> chunks
-    send_and_report(planned, campaign, chunks)
+    approval >> wait >> start_check >> planned
+    send_and_report(planned, canary(planned))

@@ -22,5 +22,4 @@ with DAG(
     doc_md=str(Path(__file__).with_suffix(".md")),
 ):
     campaign = make_ready()
-    chunks = chunks_to_send(campaign)
-    send_and_report(chunks, campaign, chunks)
+    send_and_report(campaign, chunks_to_send(campaign))

@@ -300,7 +300,7 @@ CREATE TABLE otn.recipient (
     attempts       smallint NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     attempt_id     uuid,                                                  -- the latest; it travels as the message's metadata
     lease_until    timestamptz,
-    not_before     timestamptz,                                           -- no call earlier than this
+    not_before     timestamptz,                                           -- no call earlier than this; infinity: not before a person wants it
     variables      jsonb NOT NULL DEFAULT '{}',                           -- personal fields, frozen at planning
     evidence       otn.evidence,
     message_id     text,

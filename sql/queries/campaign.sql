@@ -117,6 +117,7 @@ WHERE id = :campaign_id;
 -- What is left to do decides how a run ends.
 SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting,
        count(*) FILTER (WHERE state = 'sending') AS sending,
+       count(*) FILTER (WHERE state = 'sending' AND lease_until > clock_timestamp()) AS in_call,
        count(*) FILTER (WHERE state = 'unknown') AS unknown
 FROM otn.recipient WHERE campaign_id = :campaign_id AND state IN ('waiting', 'sending', 'unknown');
 
@@ -139,8 +140,8 @@ WHERE r.campaign_id = :campaign_id AND r.state = 'refused' AND r.retry_worth AND
   AND NOT EXISTS (SELECT FROM otn.recipient o WHERE o.token_id = r.token_id AND o.holds_token);
 
 -- name: ask_unknown_now!
--- A person asks: no further waiting for the next try, and the count of tries starts again.
-UPDATE otn.recipient SET not_before = NULL, attempts = least(attempts, 1), updated_at = clock_timestamp()
+-- A person asks: no further waiting for the next try.
+UPDATE otn.recipient SET not_before = NULL, updated_at = clock_timestamp()
 WHERE campaign_id = :campaign_id AND state = 'unknown';
 
 -- name: let_waiting_go!

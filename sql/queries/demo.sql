@@ -10,7 +10,7 @@ SELECT count(*) FROM otn.token;
 
 -- name: recipients
 -- What the campaign says of each person.
-SELECT s.psid, r.state::text, r.evidence::text, r.attempt_id::text, r.error_code, r.error_subcode
+SELECT s.psid, r.state::text, r.evidence::text, r.attempt_id::text, r.error_code, r.error_subcode, r.reason
 FROM otn.recipient r JOIN otn.subscriber s ON s.id = r.subscriber_id WHERE r.campaign_id = :campaign_id;
 
 -- name: intents

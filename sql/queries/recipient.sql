@@ -50,13 +50,12 @@ WITH gate AS (
     JOIN otn.recipient r ON r.campaign_id = gate.id
     JOIN otn.token t ON t.id = r.token_id
     LEFT JOIN otn.suppression s ON s.subscriber_id = r.subscriber_id
-    WHERE r.state = 'unknown' AND r.attempts < :most_attempts
-      AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
+    WHERE r.state = 'unknown' AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
     ORDER BY r.subscriber_id LIMIT :most
     FOR UPDATE OF r SKIP LOCKED
 ), closed AS (
-    -- Not asked again by this run: the count of attempts is filled up, a person's retry empties it.
-    UPDATE otn.recipient r SET reason = due.closed, attempts = :most_attempts, updated_at = clock_timestamp()
+    -- Not asked again until a person wants it (otn_retry).
+    UPDATE otn.recipient r SET reason = due.closed, not_before = 'infinity', updated_at = clock_timestamp()
     FROM due WHERE r.campaign_id = due.campaign_id AND r.subscriber_id = due.subscriber_id AND due.closed IS NOT NULL
     RETURNING r.subscriber_id
 ), claimed AS (
@@ -82,14 +81,15 @@ RETURNING subscriber_id;
 
 -- name: expire_leases!
 -- Its sender died, hangs, or lost the database: nobody knows what became of the call.
-UPDATE otn.recipient SET state = 'unknown', lease_until = NULL, reason = 'lease_lost', updated_at = clock_timestamp()
+UPDATE otn.recipient SET state = 'unknown', lease_until = NULL, reason = 'lease_lost',
+       not_before = CASE WHEN mod(attempts, 8) = 0 THEN 'infinity'::timestamptz END, updated_at = clock_timestamp()
 WHERE campaign_id = :campaign_id AND state = 'sending' AND lease_until <= clock_timestamp();
 
 -- name: next_lease_end^
 -- How long until a row that another sender holds can be judged; and when the next unknown may be asked.
 SELECT extract(epoch FROM min(lease_until) FILTER (WHERE state = 'sending') - clock_timestamp()) AS lease_s,
        extract(epoch FROM min(greatest(coalesce(not_before, clock_timestamp()), clock_timestamp()))
-               FILTER (WHERE state = 'unknown' AND attempts < :most_attempts) - clock_timestamp()) AS ask_s
+               FILTER (WHERE state = 'unknown' AND isfinite(coalesce(not_before, clock_timestamp()))) - clock_timestamp()) AS ask_s
 FROM otn.recipient WHERE campaign_id = :campaign_id AND state IN ('sending', 'unknown');
 
 -- name: is_due^
@@ -101,7 +101,7 @@ SELECT EXISTS (SELECT FROM otn.recipient
 -- name: is_doubtful_due^
 -- Likewise for rows that may be asked again.
 SELECT EXISTS (SELECT FROM otn.recipient
-               WHERE campaign_id = :campaign_id AND state = 'unknown' AND attempts < :most_attempts
+               WHERE campaign_id = :campaign_id AND state = 'unknown'
                  AND (not_before IS NULL OR not_before <= clock_timestamp())) AS due;
 
 -- name: next_waiting^
@@ -116,6 +116,8 @@ FROM otn.recipient WHERE campaign_id = :campaign_id AND chunk = :chunk AND state
 --   others    further calls of this row that nobody knows the end of
 -- An acceptance always leads to sent. Any other answer counts only when it is on time; and while another call is in
 -- doubt, a refusal of the token as used means that the other call arrived, and any other answer settles nothing.
+-- Rows in doubt are asked again after 1, 2, 4 … 60 s. After a refusal that settles nothing, and after every eighth call,
+-- only a person has them asked again: not_before is infinity.
 WITH answer AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:answers) AS a(
         subscriber_id bigint, attempt_id uuid, outcome text, message_id text, http_status smallint, error_code integer,
@@ -164,10 +166,11 @@ WITH answer AS MATERIALIZED (
         token_dead = d.becomes = 'refused' AND coalesce(d.token_refused, false),
         token_contested = r.token_contested OR (d.becomes = 'sent' AND d.contested),
         reason = CASE WHEN d.becomes IN ('sent', 'refused', 'cancelled') THEN NULL
-                      WHEN d.becomes = 'unknown' AND d.outcome <> 'unknown' THEN 'settles_nothing'
+                      WHEN d.becomes = 'unknown' AND d.outcome = 'refused' THEN 'refused_in_doubt'
                       ELSE coalesce(d.reason, 'no_answer') END,
-        not_before = CASE WHEN d.becomes IN ('waiting', 'unknown') THEN clock_timestamp()
-                          + make_interval(secs => greatest(coalesce(d.wait_s, 0), least(power(2, r.attempts - 1), 60))) END,
+        not_before = CASE WHEN d.becomes = 'unknown' AND (d.outcome = 'refused' OR mod(r.attempts, 8) = 0) THEN 'infinity'
+                          WHEN d.becomes IN ('waiting', 'unknown') THEN clock_timestamp()
+                          + make_interval(secs => greatest(coalesce(d.wait_s, 0), least(power(2, mod(r.attempts - 1, 8)), 60))) END,
         updated_at = clock_timestamp()
     FROM decided d
     WHERE r.campaign_id = :campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NOT NULL

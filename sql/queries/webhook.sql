@@ -57,17 +57,6 @@ FROM unnest(:ids::uuid[], :events::integer[], :ingested::integer[], :duplicate::
      AS u (id, events, ingested, duplicate, quarantined)
 WHERE w.received_day = :day::date AND w.id = u.id;
 
--- name: count_pending$
--- For a progress bar and for health.
-SELECT count(*) FROM otn.webhook_event WHERE ingested_at IS NULL;
-
--- name: list_days
--- The balance of each day, newest first.
-SELECT received_day, count(*) AS webhooks, count(*) FILTER (WHERE ingested_at IS NULL) AS pending,
-       coalesce(sum(events), 0)::bigint AS events, coalesce(sum(ingested), 0)::bigint AS ingested,
-       coalesce(sum(duplicate), 0)::bigint AS duplicate, coalesce(sum(quarantined), 0)::bigint AS quarantined
-FROM otn.webhook_event GROUP BY received_day ORDER BY received_day DESC LIMIT :most;
-
 -- name: take_one^
 -- One webhook alone, after its slice has failed; on its own it may wait for whoever holds it.
 SELECT w.received_day, w.id::text, w.body, w.ingested_at IS NOT NULL AS seen, coalesce(w.events, 0) AS events,

@@ -168,9 +168,7 @@ def test_the_allowed_filters_exist() -> None:
         assert rendered(f"{{{{ first_name | {name} }}}}", first_name="ada")
 
 
-@pytest.mark.parametrize(
-    "text", ["a { b } c", "{", "}}", "{ {first_name} }", '{"json": true}', "50 % off :-{", "plain"]
-)
+@pytest.mark.parametrize("text", ["a { b } c", "{", "}}", "{ {first_name} }", '{"json": true}', "50 % :-{", "plain"])
 def test_a_brace_in_a_plain_text_is_a_brace(text: str) -> None:
     template = compile_message({"text": text})
     assert template.fields == frozenset()

@@ -128,12 +128,9 @@ def test_old_events_and_quarantine_go_and_people_stay(inbox):
     inbox.put(*(body(message(f"{n}"), optin(f"{n}")) for n in range(4)), b"{", b"[")
     inbox.ingest()
     inbox.rows("UPDATE otn.event SET created_at = now() - interval '91 days' WHERE id % 2 = 0")
-    inbox.rows(
-        "UPDATE otn.quarantine SET replayed_at = now() - interval '31 days' WHERE id = (SELECT min(id) FROM otn.quarantine)"
-    )
-    inbox.rows(
-        "UPDATE otn.webhook_event SET quarantined = 0, ingested = 1 WHERE quarantined = 1 AND id = (SELECT webhook_id FROM otn.quarantine ORDER BY id LIMIT 1)"
-    )
+    first = inbox.value("SELECT webhook_id FROM otn.quarantine ORDER BY id LIMIT 1")
+    inbox.rows("UPDATE otn.quarantine SET replayed_at = now() - interval '31 days' WHERE webhook_id = %s", first)
+    inbox.rows("UPDATE otn.webhook_event SET quarantined = 0, ingested = 1 WHERE id = %s", first)
     result = purge(inbox.database, batch=1)
     assert (result.events_deleted, result.quarantine_deleted) == (4, 1)
     assert inbox.counts() == {

@@ -129,7 +129,7 @@ def test_ingest_and_reingest_of_the_same_day_at_once(inbox):
     assert all(balance.holds for balance in results)
     assert sum(balance.optins_new for balance in results) == 40
     figures = inbox.rows(
-        "SELECT sum(events) AS received, sum(ingested) AS ingested, count(*) FILTER (WHERE ingested_at IS NULL) AS pending"
-        " FROM otn.webhook_event"
+        "SELECT sum(events) AS received, sum(ingested) AS ingested,"
+        " count(*) FILTER (WHERE ingested_at IS NULL) AS pending FROM otn.webhook_event"
     )
     assert tuple(figures[0]) == (120, 40 + 7, 0)

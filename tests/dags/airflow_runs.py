@@ -49,7 +49,7 @@ class Airflow:
     def run(self, dag_id: str, person: Callable[[], None] | None = None, **conf: Any) -> Run:
         """Trigger a DAG and stay until the run has ended; ``person`` acts meanwhile, in a thread."""
         with _their_warnings(), _meanwhile(person):
-            run = self.dags[dag_id].test(run_conf=conf, logical_date=None)
+            run = self.dags[dag_id].test(run_conf=conf, logical_date=datetime.now(UTC))
         return read_run(dag_id, run.run_id)
 
     def clear(self, run: Run, *, only_failed: bool = False, tasks: list[str] | None = None) -> Run:
@@ -143,6 +143,7 @@ def let_time_pass() -> None:
 
 @contextmanager
 def _question() -> Iterator[tuple[Any, Any, Any]]:
+    from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -152,7 +153,7 @@ def _question() -> Iterator[tuple[Any, Any, Any]]:
         with create_session() as session:
             ti = session.scalars(select(TaskInstance).where(TaskInstance.state == "awaiting_input")).first()
             if ti is not None:
-                yield ti, ti.hitl_detail, session
+                yield ti, session.scalars(select(HITLDetail).where(HITLDetail.ti_id == ti.id)).one(), session
                 return
         assert time.monotonic() < deadline, "nobody asked anything"
         time.sleep(0.2)
@@ -168,6 +169,7 @@ def _meanwhile(person: Callable[[], None] | None) -> Iterator[None]:
                 person()
         except BaseException as error:  # noqa: BLE001 - handed to the test
             failures.append(error)
+            _give_up()
 
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
@@ -175,6 +177,16 @@ def _meanwhile(person: Callable[[], None] | None) -> Iterator[None]:
     thread.join(PATIENCE_S)
     if failures:
         raise failures[0]
+
+
+def _give_up() -> None:
+    """End the runs that wait for somebody who does not come."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        session.execute(update(TaskInstance).where(TaskInstance.state == "awaiting_input").values(state="failed"))
 
 
 @contextmanager

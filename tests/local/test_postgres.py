@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from otn.local.account import postgres_account
 from otn.local.home import Home
 from otn.local.postgres import PostgresError, Server
 from otn.local.processes import serving
+from otn.local.supervision import python_path
 
 
 def _ask(url: str, statement: str) -> str:
@@ -59,6 +62,21 @@ def test_it_ends_too_when_the_block_fails() -> None:
         fail()
     assert not serving(seen[0])
     assert not seen[0].exists()
+
+
+def test_it_ends_too_when_the_tests_are_killed(eventually: Callable[[Callable[[], object]], object]) -> None:
+    script = (
+        "import time\nfrom otn.local.postgres import temporary_server\n"
+        "with temporary_server() as url:\n    print(url, flush=True)\n    time.sleep(600)\n"
+    )
+    environment = dict(os.environ) | {"PYTHONPATH": python_path()}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment) as tests:
+        assert tests.stdout
+        data = Path(_ask(tests.stdout.readline().strip(), "SHOW data_directory"))
+        tests.kill()
+    assert data.exists()
+    eventually(lambda: not data.parents[1].exists())
+    assert not serving(data)
 
 
 def test_nobody_connects_without_the_password() -> None:

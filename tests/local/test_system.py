@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 
 from otn.errors import UsageError
-from otn.local import machine, startup
+from otn.local import health, machine, startup
 from otn.local.environment import home_environment
 from otn.local.home import Home
 from otn.local.ports import HOST, PortTakenError, free_port, is_free
@@ -37,7 +37,8 @@ class Told:
     def note(self, text): print("note", text, file=sys.stderr, flush=True)
 
 home, api, extra = sys.argv[1:]
-check = Program("extra", (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", extra), health=(int(extra), "/"))
+command = (sys.executable, "-m", "http.server", "-b", "127.0.0.1", "-d", sys.prefix, extra)
+check = Program("extra", command, health=(int(extra), "/"))
 print(up(Home.at(home), api_port=int(api), extra_programs=[check], progress=Told()).to_json())
 """
 
@@ -115,7 +116,7 @@ def test_the_whole_life_of_a_system(
     assert not machine.status(home).healthy
     again = _finish(_begin(home, ports))
     assert again["healthy"] is True
-    assert _request(extra, "GET", "/secrets.env")[0] == 200, "the extra program serves its folder, the home"
+    assert health.answers(extra, "/")
     kept = _request(api, "GET", "/api/v2/pools/otn_send", **bearer)[1]
     assert kept["slots"] == 3, "an operator's change outlives a crash and a start, and so does a login"
 

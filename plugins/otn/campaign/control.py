@@ -355,12 +355,17 @@ def retry(engine: Engine, campaign_id: int, *, scope: Scope, actor: str) -> int:
 
 
 def end_run(engine: Engine, campaign_id: int) -> CampaignState:
-    """Write how the run ended: finished when nobody waits and nobody is in a call, interrupted otherwise."""
+    """Write how the run ended: finished when nobody waits and nobody is in a call, interrupted otherwise.
+
+    While another run has people in its calls, the campaign stays as it is: that run writes the end.
+    """
     with transaction(engine) as connection:
         row = lock(connection, campaign_id)
         if row.state != CampaignState.SENDING:
             return CampaignState(row.state)
         left = queries("campaign").remaining(connection, campaign_id=campaign_id)
+        if left.in_call:
+            return CampaignState.SENDING
         end = CampaignState.INTERRUPTED if left.waiting or left.sending else CampaignState.FINISHED
         _move(connection, campaign_id, end)
         _audit(

@@ -15,7 +15,6 @@ from otn.database import DatabaseError, Engine, PsycopgConnection, queries, tran
 
 log = logging.getLogger(__name__)
 
-MOST_ATTEMPTS = 8  # an unknown row is asked again so often; then a person decides (otn_retry scope=unknown)
 RECORD_SECONDS = 300.0  # an answer in hand is worth waiting for a database that comes back
 
 
@@ -100,10 +99,7 @@ class Doubtful:
     def is_due(self, connection: PsycopgConnection) -> bool:
         """Whether a row may be asked about now."""
         queries("recipient").expire_leases(connection, campaign_id=self.campaign_id)
-        row = queries("recipient").is_doubtful_due(
-            connection, campaign_id=self.campaign_id, most_attempts=MOST_ATTEMPTS
-        )
-        return bool(row.due)
+        return bool(queries("recipient").is_doubtful_due(connection, campaign_id=self.campaign_id).due)
 
     def claim(self, connection: PsycopgConnection, most: int, lease_s: float, sender: str) -> Sequence[Any]:
         """Claim unknown rows."""
@@ -114,13 +110,12 @@ class Doubtful:
                 most=most,
                 lease_s=lease_s,
                 sender=sender,
-                most_attempts=MOST_ATTEMPTS,
             )
         )
 
     def next_due_s(self, connection: PsycopgConnection) -> float | None:
         """Seconds until a row may be asked, or until another sender's lease ends."""
-        row = queries("recipient").next_lease_end(connection, campaign_id=self.campaign_id, most_attempts=MOST_ATTEMPTS)
+        row = queries("recipient").next_lease_end(connection, campaign_id=self.campaign_id)
         moments = [float(moment) for moment in (row.lease_s, row.ask_s) if moment is not None]
         return max(0.0, min(moments)) if moments else None
 
@@ -197,8 +192,10 @@ def record(
         try:
             with transaction(engine) as connection:
                 return _record(connection, campaign_id, answers, sender, page_reason)
-        except DatabaseError:
-            if time.monotonic() + pause > give_up:
+        except DatabaseError as error:
+            # Two settle the same token at the same moment: the second look sees who holds it.
+            passing = error.passing or error.constraint == "recipient_token_once"
+            if not passing or time.monotonic() + pause > give_up:
                 log.exception("%d answers of campaign %d could not be recorded", len(answers), campaign_id)
                 raise
             log.warning("recording %d answers failed; trying again in %.1f s", len(answers), pause)

@@ -10,6 +10,8 @@ from otn.campaign.model import CampaignState
 from otn.database import Engine, queries, transaction
 
 EXPORT_ROWS = 10_000
+# The person blocked the page (or the like) after a call without an answer: asking cannot settle it, nobody can act.
+REFUSED_IN_DOUBT = "refused_in_doubt"
 
 
 def report(engine: Engine, campaign_id: int) -> dict[str, Any]:
@@ -66,6 +68,9 @@ def report(engine: Engine, campaign_id: int) -> dict[str, Any]:
 def problems(figures: dict[str, Any]) -> list[str]:
     """Why a person must act: each a sentence; none when the run is green. People who blocked the page are normal.
 
+    So are those who did so after a call that nobody knows the end of: they stay unknown, and no question settles it.
+    While a campaign is sending, waiting and doubt are on their way to an end and no problem yet.
+
     Args:
         figures: what ``report`` gave.
     """
@@ -74,13 +79,15 @@ def problems(figures: dict[str, Any]) -> list[str]:
         found.append(f"The campaign is halted: {figures['halt_reason']}")
     if figures["state"] == CampaignState.PAUSED:
         found.append("The campaign is paused. Trigger it again with the same key to go on.")
-    if figures["waiting"] + figures["sending"] and figures["state"] != CampaignState.PAUSED:
+    under_way = figures["state"] == CampaignState.SENDING
+    if figures["waiting"] + figures["sending"] and figures["state"] != CampaignState.PAUSED and not under_way:
         left = figures["waiting"] + figures["sending"]
         found.append(f"{left} people still wait. Trigger it again with the same key to go on.")
-    if figures["unknown"]:
-        reasons = ", ".join(f"{reason}: {people}" for reason, people in figures["unknown_reasons"].items())
+    doubts = {reason: people for reason, people in figures["unknown_reasons"].items() if reason != REFUSED_IN_DOUBT}
+    if doubts and not under_way:
+        reasons = ", ".join(f"{reason}: {people}" for reason, people in doubts.items())
         found.append(
-            f"Of {figures['unknown']} people nobody knows whether they got the message ({reasons}). "
+            f"Of {sum(doubts.values())} people nobody knows whether they got the message ({reasons}). "
             "Run otn_retry with scope unknown; an echo may settle them too."
         )
     answered = figures["sent"] + figures["refused"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +16,13 @@ from otn.database import make_engine, migrate, transaction
 from otn.database.migrating import schema_version
 from otn.errors import OtnError
 from otn.local import machine
+from otn.local.environment import home_environment
 from otn.local.home import Home
+from otn.local.programs import airflow_command
 from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, database_url, page_settings, read_connection
 
 PANEL = "The system on this machine"
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,6 +32,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("status", rich_help_panel=PANEL)(status)
     app.command("migrate", rich_help_panel=PANEL)(migrate_database)
     app.command("receiver", rich_help_panel=PANEL)(receiver)
+    app.command("airflow", rich_help_panel=PANEL, context_settings=_PASSED_ON)(airflow)
 
 
 def up(
@@ -123,3 +128,9 @@ def receiver(
     from otn.web.receiver import serve
 
     serve(host, port, settings(home))
+
+
+def airflow(words: typer.Context, home: HomeOption = None) -> None:
+    """Run Airflow's own command line on the system of this machine, such as `./otn airflow dags list`."""
+    command = airflow_command(*words.args)
+    os.execve(command[0], command, home_environment(Home.at(home)))  # noqa: S606 - our own interpreter

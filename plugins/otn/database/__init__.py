@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 
+# Postgres docs, error codes: transaction rollback, insufficient resources, operator intervention.
+_PASSING_CLASSES = frozenset({"40", "53", "57"})
+_PASSING_STATES = frozenset({"55P03"})  # lock not available
+
 PsycopgConnection = psycopg2.extensions.connection
 
 
@@ -49,9 +53,16 @@ class DatabaseError(OtnError):
             "Look at the Postgres log of this moment."
         )
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same may succeed a moment later: a conflict with others, or a server short of something."""
+        return (self.sqlstate or "")[:2] in _PASSING_CLASSES or self.sqlstate in _PASSING_STATES
+
 
 class DatabaseAwayError(DatabaseError):
     """Postgres cannot be reached."""
+
+    passing = True
 
     def __init__(self, error: psycopg2.Error) -> None:
         super().__init__(error)

@@ -31,7 +31,7 @@ _RETRIES = 3
 
 
 class AccountError(OtnError):
-    """The account that Postgres needs under root cannot be made. Run ./otn as an ordinary user instead."""
+    """There is no account that Postgres can run under. Run ./otn as an ordinary user."""
 
 
 class PassageError(OtnError):
@@ -57,9 +57,10 @@ def postgres_account() -> Account | None:
     """The account to run Postgres under, made if need be; None where the caller's own will do (not root).
 
     Raises:
-        AccountError: this is root and the account can be neither found nor made.
+        AccountError: this is root and the account can be neither found nor made; or the caller has no name.
     """
     if os.geteuid() != 0:
+        _check_name(os.geteuid())
         return None
     for _ in range(_RETRIES):  # two homes may start at once: the second finds what the first has made
         try:
@@ -72,6 +73,16 @@ def postgres_account() -> Account | None:
         f"Postgres does not run as root, and the account {ACCOUNT!r} for it cannot be made. "
         f"Make it (useradd --system {ACCOUNT}) or run ./otn as an ordinary user."
     )
+
+
+def _check_name(uid: int) -> None:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:  # a container that was started with a bare number
+        raise AccountError(
+            f"The user id {uid} has no name on this machine, and Postgres needs one. "
+            f"Run ./otn as a user that /etc/passwd knows, or as root."
+        ) from None
 
 
 def _make_account() -> None:

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from otn.local.account import Account, open_passage, open_programs, own, postgre
 from otn.local.files import private_folder, sync_folder
 from otn.local.ports import HOST, free_port
 from otn.local.processes import serving
+from otn.local.supervision import python_path
 
 SUPERUSER = "postgres"
 OTN_ROLE = OTN_DATABASE = "otn"
@@ -257,8 +259,9 @@ def temporary_server(settings: dict[str, str] | None = None) -> Iterator[str]:
     """
     account = postgres_account()
     folder = Path(tempfile.mkdtemp(prefix="otn-postgres-")).resolve()
+    data = folder / "postgres" / "data"
+    guard = _guard(data, folder)
     try:
-        data = folder / "postgres" / "data"
         prepare(data, account)
         server = Server(data, 0, secrets.token_urlsafe(24), account)
         initialise(data, server.password, account, sync=False)
@@ -269,7 +272,18 @@ def temporary_server(settings: dict[str, str] | None = None) -> Iterator[str]:
         finally:
             _stop(process)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        guard.communicate()  # closes its pipe: it looks for what is left, removes the folder and ends
+
+
+def _guard(data: Path, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own words and paths
+        [sys.executable, "-m", "otn.local.guard", str(data), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": python_path()},
+        start_new_session=True,  # what kills the tests must spare it
+    )
 
 
 def _start(template: Server, options: list[str]) -> tuple[subprocess.Popen[bytes], int]:
@@ -314,4 +328,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-

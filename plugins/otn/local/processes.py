@@ -120,14 +120,15 @@ def end_home(identity: str, pgdata: Path, grace_s: float = 5) -> int:
         _each(supervisors, psutil.Process.kill)
         wait_gone(supervisors, 10)
         end([process for process in of_home(identity, pgdata) if not _serves(process, pgdata)], grace_s)
-        _stop_postgres(pgdata)
+        end_servers(pgdata)
     left = ", ".join(str(process.pid) for process in of_home(identity, pgdata))
     if left:
         raise UnendingError(f"Processes of this home cannot be ended (pids {left}). Look at what holds them.")
     return found
 
 
-def _stop_postgres(pgdata: Path) -> None:
+def end_servers(pgdata: Path) -> None:
+    """End the Postgres on a data directory: by a fast shutdown, at once, by force; each when the one before failed."""
     for number, patience_s in ((signal.SIGINT, 60), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):  # fast, at once, force
         servers = serving(pgdata)
         heads = _heads(servers) if number != signal.SIGKILL else servers

@@ -25,7 +25,6 @@ from otn.local.home import Home
 from otn.local.postgres import Server
 from otn.local.processes import HOME_MARK, POSTGRES
 from otn.local.programs import (
-    API_SERVER,
     DAG_PROCESSOR,
     RECEIVER,
     SCHEDULER,
@@ -33,7 +32,7 @@ from otn.local.programs import (
     postgres_program,
     system_programs,
 )
-from otn.local.supervision import RUNNING, Program, Supervisor
+from otn.local.supervision import RUNNING, Program, ProgramState, Supervisor
 
 if TYPE_CHECKING:
     from otn.local.machine import Progress
@@ -113,7 +112,7 @@ class Startup:
         states = self._supervisor.programs()
         for name in states:
             self._supervisor.start_program(name)
-        self._wait("the system", states, self._all_healthy)
+        self._wait("the system", self._all_healthy)
 
     def _with_environment(self, program: Program) -> Program:
         return replace(program, environment=self._environment)
@@ -158,7 +157,7 @@ class Startup:
                 self._supervisor.start_program(name)
         self._make_pools()
         # Tasks talk to the API server: a scheduler that is faster would see its first tasks fail.
-        self._wait("the API server", [API_SERVER], lambda: health.answers(self._ports["api"], health.AIRFLOW_HEALTH))
+        self._wait("the API server", lambda: health.answers(self._ports["api"], health.AIRFLOW_HEALTH))
         self._supervisor.start_program(SCHEDULER)
 
     def _make_pools(self) -> None:
@@ -203,34 +202,29 @@ class Startup:
             health.answers(port, path) for port, path in checks
         )
 
-    def _wait(self, what: str, names: Iterable[str], ready: Callable[[], bool]) -> None:
-        watched = tuple(names)
+    def _wait(self, what: str, ready: Callable[[], bool]) -> None:
         starts: dict[str, set[int]] = defaultdict(set)
         while not ready():
             states = self._supervisor.programs()
             if not states:
                 raise self._failure("The supervisor has ended.", "supervisord")
-            for state in (states[name] for name in watched if name in states):
+            for state in states.values():
                 if state.started_at:
                     starts[state.name].add(state.started_at)
                 if state.state == "FATAL" or len(starts[state.name]) >= _MAX_STARTS:
                     raise self._failure(f"{state.name} ends again and again.", state.name)
             if time.monotonic() > self._deadline:
-                raise self._failure(
-                    f"{what} is not healthy after {self._timeout_s:.0f} s.".capitalize(), self._suspect(watched)
-                )
+                patience = f"{self._timeout_s:.0f} s"
+                raise self._failure(f"After {patience} {what} is not healthy.", self._suspect(states))
             time.sleep(_POLL_S)
 
-    def _suspect(self, watched: tuple[str, ...]) -> str:
+    def _suspect(self, states: Mapping[str, ProgramState]) -> str:
         """The program whose log most likely tells why."""
-        states = self._supervisor.programs()
-        for name in watched:
-            if name not in states or states[name].state != RUNNING:
-                return name
+        ended = [name for name, program in states.items() if program.state != RUNNING and program.started_at]
         checks: dict[str, tuple[int, str]] = self._home.state().get("health", {})
         silent = [name for name, (port, path) in checks.items() if not health.answers(port, path)]
         parts = health.missing_airflow_parts(self._ports["api"])
-        return (*silent, *(_PARTS.get(part, part) for part in parts), *watched)[0]
+        return (*ended, *silent, *(_PARTS.get(part, part) for part in parts), *states)[0]
 
     def _state(self, name: str) -> str:
         states = self._supervisor.programs()

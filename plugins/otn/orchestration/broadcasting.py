@@ -136,15 +136,19 @@ def wait_for_send_at(campaign_id: int) -> None:
 
 
 @task
-def plan(campaign_id: int) -> dict[str, int]:
-    """Write down who gets it, with which token, and why the others do not; once, whoever asks again."""
+def plan(campaign_id: int) -> int:
+    """Write down who gets it, with which token, and why the others do not; once, whoever asks again.
+
+    Returns:
+        ``campaign_id``, for the tasks that need a plan and run even when a sender failed.
+    """
     from otn.campaign.plan import plan as write_plan
     from otn.orchestration.bench import Bench
 
     bench = Bench.of_campaign(campaign_id)
     written = write_plan(bench.engine, campaign_id, messages_per_second=bench.settings.messages_per_second)
     log.info("%s people planned, %s left out, %s chunks", written.planned, written.excluded, written.chunks)
-    return {"planned": written.planned, "excluded": written.excluded, "chunks": written.chunks}
+    return campaign_id
 
 
 @task(pool=SEND_POOL)

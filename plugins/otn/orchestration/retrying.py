@@ -15,9 +15,6 @@ RETRIES = 40
 AWAY_DELAY = timedelta(seconds=15)
 UNEXPECTED_TRIES = 3
 
-# Conflict, deadlock, too many connections, lock not available, cancelled (Postgres docs, error codes).
-_PASSING_STATES = frozenset({"40001", "40P01", "53300", "55P03", "57014"})
-
 
 class OtnRetryPolicy(RetryPolicy):
     """Database away: wait for it. A mistake of ours or of the operator's: fail now. Anything else: a few tries.
@@ -39,7 +36,7 @@ class OtnRetryPolicy(RetryPolicy):
         del context
         if isinstance(exception, DatabaseAwayError):
             return RetryDecision.retry(AWAY_DELAY, "Postgres is away")
-        passing = isinstance(exception, DatabaseError) and exception.sqlstate in _PASSING_STATES
+        passing = isinstance(exception, DatabaseError) and exception.passing
         if isinstance(exception, OtnError) and not isinstance(exception, DatabaseError):
             return RetryDecision.fail(f"{type(exception).__name__}: another try would end the same way")
         # After a clear, Airflow counts on from the old tries and raises the maximum by as many.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import TriggerRule, XComArg, task
+from airflow.sdk import TriggerRule, task
 
 from otn.errors import OtnError
 from otn.orchestration.retrying import come_back
@@ -94,19 +94,18 @@ def report(campaign_id: int) -> dict[str, Any]:
     return figures
 
 
-def send_and_report(planned: XComArg, campaign_id: Any, chunks: Any) -> None:
+def send_and_report(planned: Any, chunks: Any) -> None:
     """Wire the end of a run: chunks are sent, doubts asked about, the report written even when a chunk failed.
 
     Args:
-        planned: the task without whose success there is nothing to report on.
-        campaign_id: XCom of the campaign's id.
-        chunks: XCom of the numbers of the chunks; never empty.
+        planned: returned the campaign's id; without its success there is nothing to report on. The last two tasks
+            hang on it and on nothing else before the sending: one more would make them run where nothing was planned.
+        chunks: returned the numbers of the chunks; never none.
     """
-    sent = send.partial(campaign_id=campaign_id).expand(chunk=chunks)
-    asked = reconcile(campaign_id)
-    told = report(campaign_id)
-    [planned, sent] >> asked
-    [planned, asked] >> told
+    sent = send.partial(campaign_id=planned).expand(chunk=chunks)
+    asked = reconcile(planned)
+    told = report(planned)
+    sent >> asked >> told
 
 
 def yield_or_give_up(context: Mapping[str, Any], state: str, *, moved: int) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from otn.campaign.report import report
+from otn.campaign.report import REFUSED_IN_DOUBT, report
 from otn.database import Engine, queries, transaction
 from sandbox.control_client import Sandbox
 
@@ -54,6 +54,7 @@ def verify(engine: Engine, sandbox: Sandbox, page_id: str, campaign_id: int) -> 
         Check("no call was begun on a settled token", late, len(intents)),
         Check("no attempt reached the platform twice", _repeats(calls), len(calls)),
         _refusals_are_the_platforms(rows, calls),
+        _doubts_are_settled(rows),
         _adds_up(report(engine, campaign_id), len(rows)),
     ]
 
@@ -77,6 +78,13 @@ def _refusals_are_the_platforms(rows: dict[str, Any], calls: list[dict[str, Any]
     refused = [row for row in rows.values() if row.state == "refused"]
     wrong = sum(answers.get(row.attempt_id) != (row.error_code, row.error_subcode) for row in refused)
     return Check("everyone refused carries the platform's code", wrong, len(refused))
+
+
+def _doubts_are_settled(rows: dict[str, Any]) -> Check:
+    """Unknown may stay only who blocked the page after a call without an answer: no later answer tells of that one."""
+    doubts = [row for row in rows.values() if row.state == "unknown"]
+    open_doubts = sum(row.reason != REFUSED_IN_DOUBT for row in doubts)
+    return Check("nobody is unknown whom the platform would tell us about", open_doubts, len(doubts))
 
 
 def _adds_up(figures: dict[str, Any], rows: int) -> Check:

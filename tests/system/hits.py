@@ -1,0 +1,90 @@
+"""Blows that a campaign gets while it is sending, and what is known of how it went on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psutil
+
+from tests.system.machinery import System, eventually
+from tests.system.scenes import Scene
+
+TAKE_UP_S = 120.0  # a killed sender's work goes on within two minutes
+
+PROGRESS = """
+    SELECT count(*) FILTER (WHERE step = 'intent') AS intents, count(*) FILTER (WHERE step = 'answer') AS answers,
+           array_agg(DISTINCT sender) AS senders, (array_agg(sender ORDER BY at DESC))[1] AS last_sender
+    FROM otn.attempt WHERE campaign_id = %s
+"""
+NEXT_ANSWER = """
+    SELECT min(at) FROM otn.attempt WHERE campaign_id = %s AND step = 'answer' AND at > %s AND sender <> ALL (%s)
+"""
+
+
+@dataclass
+class Hit:
+    """One campaign and its blow.
+
+    Args:
+        scene: whose.
+        run: of ``otn_broadcast``.
+        at: by the clock of this machine, which is the database's too.
+        senders: whose answers do not count as taking the work up; empty where they live on.
+        in_doubt: calls that had begun and were not answered.
+        left: people who had not been called yet.
+    """
+
+    scene: Scene
+    run: str
+    at: datetime
+    senders: list[str]
+    in_doubt: int
+    left: int
+
+
+def progress(system: System, scene: Scene) -> Any:
+    """Calls so far and who made them; None before the campaign is planned."""
+    found = system.rows("SELECT id FROM otn.campaign WHERE key = %s AND planned_at IS NOT NULL", scene.name)
+    return system.rows(PROGRESS, found[0].id)[0] if found else None
+
+
+def in_mid_chunk(system: System, scene: Scene) -> Any:
+    """Wait until a fifth of the people are answered and a call is under way."""
+
+    def sending() -> Any:
+        now = progress(system, scene)
+        return now if now and now.answers >= len(scene.people) / 5 and now.intents > now.answers else None
+
+    return eventually(sending, f"{scene.name} in mid-chunk")
+
+
+def sender(system: System, scene: Scene) -> psutil.Process:
+    """The process that makes the calls, by the name that it gives itself in the attempt log."""
+    return psutil.Process(int(progress(system, scene).last_sender.rpartition("/")[2]))
+
+
+def hit(system: System, scene: Scene, run: str, blow: Callable[[], object], *, senders_die: bool = True) -> Hit:
+    """Let the blow fall while the campaign is in mid-chunk."""
+    in_mid_chunk(system, scene)
+    blow()
+    at = datetime.now().astimezone()
+    now = eventually(lambda: progress(system, scene), f"what became of {scene.name}")
+    called = system.one(
+        "SELECT count(*) FROM otn.recipient WHERE campaign_id = %s AND attempts > 0", system.campaign_id(scene)
+    )
+    senders = list(now.senders) if senders_die else []
+    return Hit(scene, run, at, senders, now.intents - now.answers, len(scene.people) - called)
+
+
+def take_up_s(system: System, found: Hit) -> float:
+    """Seconds from the blow to the first answer that somebody else recorded; waits for it."""
+    campaign_id = system.campaign_id(found.scene)
+
+    def answered() -> datetime | None:
+        return system.rows(NEXT_ANSWER, campaign_id, found.at, found.senders)[0][0]
+
+    moment = eventually(answered, f"{found.scene.name} taken up", TAKE_UP_S * 2)
+    return (moment - found.at).total_seconds()
