@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -129,13 +130,29 @@ def test_down_finds_everything_when_the_supervisor_was_killed(
     assert not any(alive(one) for one in survivors)
 
 
-def test_down_works_when_the_home_was_removed(home: Home, tmp_path: Path, eventually: Eventually) -> None:
-    _start(home, _program(tmp_path))
+def test_down_works_when_the_home_was_removed(tmp_path: Path, eventually: Eventually) -> None:
+    home = Home.at(tmp_path / ("long/" * 20) / "home")
+    home.create()
+    control = _start(home, _program(tmp_path))._socket_path()
     _report(eventually, tmp_path / "reporter")
-    home.path.rename(tmp_path / "elsewhere")
+    assert control.exists()
+    shutil.rmtree(home.path)
     assert machine.down(home)
     assert of_home(home.identity, home.pgdata) == []
+    assert not control.parent.exists()
     assert not home.path.exists()
+
+
+def test_a_folder_that_somebody_else_has_put_in_the_way_is_not_used(tmp_path: Path) -> None:
+    home = Home.at(tmp_path / ("long/" * 20) / "home")
+    home.create()
+    trap = Supervisor(home)._short_folder()
+    trap.mkdir(mode=0o755)
+    try:
+        with pytest.raises(SupervisorError, match="TMPDIR"):
+            Supervisor(home).start([])
+    finally:
+        trap.rmdir()
 
 
 def test_a_supervisor_starts_where_a_killed_one_has_left_its_files(

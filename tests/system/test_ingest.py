@@ -15,8 +15,8 @@ def test_the_scheduled_ingest_takes_in_every_token(opted_in: System) -> None:
     for scene in opted_in.scenes.values():
         theirs = sum(1 for _ in opted_in.sandbox.tokens(scene.page_id))
         ours, people = opted_in.rows(
-            "SELECT count(*) AS tokens, count(DISTINCT t.subscriber_id) AS people FROM otn.token t JOIN otn.topic o ON o.id = t.topic_id"
-            " JOIN otn.page p ON p.id = o.page_id WHERE p.connection_id = %s",
+            "SELECT count(*) AS tokens, count(DISTINCT t.subscriber_id) AS people FROM otn.token t"
+            " JOIN otn.topic o ON o.id = t.topic_id JOIN otn.page p ON p.id = o.page_id WHERE p.connection_id = %s",
             scene.connection,
         )[0]
         assert (ours, people) == (theirs, scene.count)

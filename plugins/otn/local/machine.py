@@ -141,7 +141,9 @@ def down(home: Home, *, progress: Progress | None = None) -> bool:
     """
     told = progress or Silence()
     if not home.path.exists():  # never made, or removed while it ran
-        return end_home(home.identity, home.pgdata) > 0
+        found = end_home(home.identity, home.pgdata) > 0
+        Supervisor(home).clear()
+        return found
     with home.lock(lambda: told.stage("waiting for another up or down of this home")):
         found = bool(of_home(home.identity, home.pgdata))
         if found:

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -215,6 +216,7 @@ class Supervisor:
         if folder := self._home.state().get("socket_folder"):
             shutil.rmtree(folder, ignore_errors=True)
             self._home.save_state(socket_folder=None)
+        shutil.rmtree(self._short_folder(), ignore_errors=True)  # the state may have been removed with the home
         shutil.rmtree(self._home.run, ignore_errors=True)
 
     def _write(self, program: Program) -> None:
@@ -232,10 +234,18 @@ class Supervisor:
         private_folder(self._home.run)
         path = self._home.run / "control"
         if len(os.fsencode(path)) > _SOCKET_PATH_LIMIT or _quoted(str(path)) != str(path):
-            folder = tempfile.mkdtemp(prefix="otn-")  # mode 0700
-            self._home.save_state(socket_folder=folder)
-            path = Path(folder) / "control"
+            folder = self._short_folder()
+            private_folder(folder)
+            found = folder.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                raise SupervisorError(f"{folder} is not a private folder of ours. Remove it, or set TMPDIR.")
+            self._home.save_state(socket_folder=str(folder))
+            path = folder / "control"
         return path
+
+    def _short_folder(self) -> Path:
+        """Where the socket goes when the home's own path is too long; the same each time, so that it is found again."""
+        return Path(tempfile.gettempdir()) / f"otn-{self._home.identity}"
 
     def _socket_path(self) -> Path:
         folder = self._home.state().get("socket_folder")
