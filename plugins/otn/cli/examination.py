@@ -18,7 +18,7 @@ from otn.database.migrating import schema_version
 from otn.errors import ConfigurationError
 from otn.local import machine
 from otn.local.home import Home
-from otn.local.machine import Progress
+from otn.local.progress import Progress
 from otn.settings import page_settings, read_connection
 
 OLDEST_SERVER = 140_000  # Postgres 14

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
 from otn.errors import UsageError
 from otn.local import health
@@ -14,31 +13,12 @@ from otn.local.home import ADMIN, Home
 from otn.local.ports import HOST, PortTakenError, free_port, is_free
 from otn.local.processes import POSTGRES, SUPERVISOR, end_home, of_home, of_program, wait_gone
 from otn.local.programs import RECEIVER, sandbox_program
+from otn.local.progress import Progress, Silence
 from otn.local.startup import Startup
 from otn.local.supervision import RUNNING, Program, ProgramState, Supervisor, SupervisorError
 
 _PREFERRED_PORTS = {"postgres": None, "api": 8080, "receiver": 8081}
 _GRACE_S = 5
-
-
-class Progress(Protocol):
-    """Whoever wants to know how a start or a stop goes on."""
-
-    def stage(self, name: str) -> None:
-        """Another stage begins; ``name`` says it in a few words."""
-
-    def note(self, text: str) -> None:
-        """A sentence that the operator should read."""
-
-
-class Silence:
-    """A progress that nobody watches."""
-
-    def stage(self, name: str) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from otn import database, settings
 from otn.errors import OtnError
@@ -32,10 +31,8 @@ from otn.local.programs import (
     postgres_program,
     system_programs,
 )
+from otn.local.progress import Progress
 from otn.local.supervision import RUNNING, Program, ProgramState, Supervisor
-
-if TYPE_CHECKING:
-    from otn.local.machine import Progress
 
 _POLL_S = 0.2
 _TAIL_LINES = 15

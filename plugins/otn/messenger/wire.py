@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 _INTEGER_DIGITS = 40
@@ -37,9 +38,12 @@ def encode(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
+_UNSTORABLE = re.compile("[\\0\ud800-\udfff]")
+
+
 def storable(text: str) -> bool:
     """Tell whether UTF-8 and Postgres can hold the text: no NUL, no half of a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNSTORABLE.search(text) is None
 
 
 def cleaned(text: str, limit: int) -> str:

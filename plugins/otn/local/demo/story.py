@@ -20,6 +20,7 @@ from otn.local.demo.airflow_api import AirflowApi
 from otn.local.demo.verify import Check, verify
 from otn.local.environment import home_environment
 from otn.local.home import ADMIN, Home
+from otn.local.progress import Progress
 from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, database_url, page_settings, read_connection
 from sandbox.control_client import Sandbox
 
@@ -35,7 +36,7 @@ class DemoError(OtnError):
     """The demo did not come to its end. Look at Airflow's pages and at the logs of the home."""
 
 
-class Watcher(machine.Progress, Protocol):
+class Watcher(Progress, Protocol):
     """Whoever watches the demo."""
 
     def bar(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -207,7 +208,7 @@ class _Demo:
         for _ in self._until(lambda: ended() or figures()["planned"] > 0):
             pass
         planned = figures()["planned"]
-        with self._watcher.bar("messages sent", planned) as done:
+        with self._watcher.bar("people of the campaign", planned) as done:
             for _ in self._until(ended):
                 now = figures()
                 done(planned - now["waiting"] - now["sending"])
