@@ -300,3 +300,34 @@ def test_the_pace_holds_over_two_senders_as_the_platform_measures_it(make_stage:
     page = stage.sandbox.pace()[stage.settings.page_id]
     print(page, took)
     assert page["most_accepted_in_1s"] <= 66
+
+
+def test_a_page_that_the_platform_has_barred_halts_the_campaign_before_any_call(stage: Stage) -> None:
+    stage.opt_in(5)
+    campaign = stage.planned()
+    stage.sql("UPDATE otn.page SET halted_at = clock_timestamp(), halt_reason = 'policy_enforcement: spam'")
+    assert stage.send(campaign).state == "halted"
+    assert stage.report(campaign)["halt_reason"] == "policy_enforcement: spam"
+    assert stage.seen() == {}
+
+
+def test_a_silence_that_the_platform_wants_is_not_taken_up_by_permits(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(messages_per_second=100.0)
+    stage.opt_in(30)
+    campaign = stage.planned()
+    stage.sql(
+        "INSERT INTO otn.pace (page_id, next_at) VALUES (%s, clock_timestamp() + interval '60 s')", stage.page_row
+    )
+    before = stage.sql("SELECT next_at FROM otn.pace")
+    assert stage.send(campaign, limits=replace(QUICK, run_s=1.0)).done is False
+    assert stage.sql("SELECT next_at FROM otn.pace") == before
+    assert stage.seen() == {}
+
+
+def test_more_people_than_were_approved_are_not_planned(stage: Stage) -> None:
+    stage.opt_in(3)
+    campaign = stage.open()
+    control.approve(stage.engine, campaign, actor="boss", cap=2)
+    with pytest.raises(plan.NotStartableError, match="asks again"):
+        plan.plan(stage.engine, campaign, messages_per_second=None)
+    assert stage.states(campaign) == {}

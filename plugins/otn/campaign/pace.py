@@ -35,6 +35,12 @@ class Pace:
                 row = queries("pace").take(connection, page_id=self.page_row_id, seconds=seconds)
             return time.monotonic() + float(row.starts_in_s)
 
+    def ahead_s(self) -> float:
+        """Seconds of the schedule that are taken already: by other senders, or by a silence that the platform wants."""
+        with transaction(self.engine) as connection:
+            row = queries("pace").peek(connection, page_id=self.page_row_id)
+            return float(row.starts_in_s) if row else 0.0
+
     def hold_back(self, seconds: float) -> None:
         """Let nobody start for so long: the platform throttles, and calls made meanwhile lengthen the block."""
         with transaction(self.engine) as connection:

@@ -65,6 +65,11 @@ def plan(engine: Engine, campaign_id: int, *, messages_per_second: float | None)
             rows_per_chunk=max(1, round((messages_per_second or UNPACED_PER_SECOND) * CHUNK_SECONDS)),
             fields=sorted(compile_message(campaign.message).fields),
         )
+        if campaign.approved_cap is not None and row.planned > campaign.approved_cap:
+            raise NotStartableError(
+                f"{row.planned} people would get the campaign {campaign.key!r}, more than the {campaign.approved_cap} "
+                "that were approved. Trigger it again with the same key: it asks again."
+            )
         queries("campaign").mark_planned(connection, campaign_id=campaign_id, chunks=row.chunks)
         return Plan(planned=row.planned, excluded=row.excluded, chunks=row.chunks)
 

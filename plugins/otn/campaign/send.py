@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from otn.campaign import answers, ledger
 from otn.campaign.answers import Answer
-from otn.campaign.control import get, lock
+from otn.campaign.control import get, halt, lock
 from otn.campaign.ledger import Claimed, Claims, Source, WaitingChunk
 from otn.campaign.model import CampaignState
 from otn.campaign.pace import Pace
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_THROTTLE_S = 60.0
 SLICES_IN_FLIGHT = 2
+MOST_AHEAD_S = 10.0  # permits further away are not taken: whoever took them would hold them unused
+STEP_S = 5.0  # a pause or a cancellation is seen after so long at the latest
 
 
 @dataclass(frozen=True)
@@ -204,11 +206,11 @@ class _Sender:
         with transaction(self.engine) as connection:
             if not self.source.is_due(connection):
                 return None
+        if self.pace.ahead_s() > MOST_AHEAD_S:
+            return None
         size = self.pace.batch_size(self.most_per_call)
         most = self._slice_rows(size)
         start = self.pace.take(most)
-        if start - time.monotonic() > self.limits.run_s:
-            return None  # the platform asked for a long silence: yield instead of holding a worker
         _sleep_until(start)
         claims = ledger.claim(self.engine, self.source, most=most, lease_s=self.limits.lease_s, sender=self.name)
         self._count({"skipped": claims.passed_over} if claims.passed_over else {})
@@ -234,12 +236,14 @@ class _Sender:
         """Wait for rows that may be called later; False: nobody is left, or the campaign was stopped."""
         with transaction(self.engine) as connection:
             wait_s = self.source.next_due_s(connection)
-            state = lock(connection, self.campaign_id).state
-        if wait_s is None or state != CampaignState.SENDING:
+            campaign = queries("campaign").find_campaign(connection, campaign_id=self.campaign_id)
+            if campaign.page_halted_at is not None:
+                halt(connection, lock(connection, self.campaign_id), campaign.page_halt_reason)
+        if wait_s is None or campaign.state != CampaignState.SENDING or campaign.page_halted_at is not None:
             return False
+        wait_s = max(wait_s, self.pace.ahead_s() - MOST_AHEAD_S)
         left = deadline - time.monotonic()
-        # In steps, so that a pause or a cancellation is seen.
-        time.sleep(max(0.05, min(wait_s, left, 5.0)))
+        time.sleep(max(0.05, min(wait_s, left, STEP_S)))
         return True
 
     # ── calling (in threads)
@@ -284,6 +288,8 @@ class _Sender:
         if slot is not None and rate is not None and messages:
             if time.monotonic() > slot + messages / rate:
                 slot = self.pace.take(messages)
+            if slot - time.monotonic() > self.limits.call_s:
+                return False  # the platform wants silence: the rows wait in the table instead of here
             current.stop.wait(max(0.0, slot - time.monotonic()))
         return bool(messages) and not current.stop.is_set()
 
