@@ -286,7 +286,6 @@ CREATE TYPE otn.recipient_state AS ENUM (
 CREATE TYPE otn.evidence AS ENUM (
     'answer',               -- the platform accepted the call
     'echo',                 -- its echo of our message came back
-    'delivery',             -- its delivery report named our message
     'token_used_inferred'   -- the token was refused while an earlier call was in doubt
 );
 

@@ -24,8 +24,8 @@ WITH echo AS MATERIALIZED (
 )
 UPDATE otn.recipient r SET
     state = 'sent',
-    evidence = CASE WHEN r.evidence IN ('answer', 'delivery') THEN r.evidence ELSE 'echo' END,
-    message_id = CASE WHEN r.evidence IN ('answer', 'delivery') THEN r.message_id ELSE locked.mid END,
+    evidence = CASE WHEN r.evidence = 'answer' THEN r.evidence ELSE 'echo' END,
+    message_id = CASE WHEN r.evidence = 'answer' THEN r.message_id ELSE locked.mid END,
     sent_at = locked.occurred_at,
     unanswered = CASE WHEN r.state IN ('sending', 'unknown') THEN r.unanswered - 1 ELSE r.unanswered END,
     lease_until = NULL, not_before = NULL, reason = NULL, error_code = NULL, error_subcode = NULL,

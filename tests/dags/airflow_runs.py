@@ -41,15 +41,27 @@ class Airflow:
     """Our DAGs, run one task after the other as ``dag.test()`` does."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def dag(self, dag_id: str) -> Any:
+        """A DAG as a task process finds it: read anew, for in one process Airflow keeps the params of the run before."""
         from airflow.dag_processing.dagbag import DagBag
 
-        self.bag = DagBag(dag_folder=folder)
-        self.dags: dict[str, Any] = self.bag.dags
+        return DagBag(dag_folder=self.folder / f"{dag_id}.py").dags[dag_id]
 
-    def run(self, dag_id: str, person: Callable[[], None] | None = None, **conf: Any) -> Run:
-        """Trigger a DAG and stay until the run has ended; ``person`` acts meanwhile, in a thread."""
+    def run(
+        self, dag_id: str, person: Callable[[], None] | None = None, *, by_hand: str | None = None, **conf: Any
+    ) -> Run:
+        """Trigger a DAG and stay until the run has ended.
+
+        Args:
+            dag_id: of the DAG.
+            person: acts meanwhile, in a thread.
+            by_hand: a task that somebody marks as success.
+            conf: of the run.
+        """
         with _their_warnings(), _meanwhile(person):
-            run = self.dags[dag_id].test(run_conf=conf, logical_date=datetime.now(UTC))
+            run = self.dag(dag_id).test(run_conf=conf, logical_date=datetime.now(UTC), mark_success_pattern=by_hand)
         return read_run(dag_id, run.run_id)
 
     def clear(self, run: Run, *, only_failed: bool = False, tasks: list[str] | None = None) -> Run:
@@ -60,7 +72,7 @@ class Airflow:
         from airflow.utils.session import create_session
         from sqlalchemy import select
 
-        dag = self.dags[run.dag_id]
+        dag = self.dag(run.dag_id)
         stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
         with _their_warnings():
             stored.clear(run_id=run.run_id, only_failed=only_failed, task_ids=tasks)

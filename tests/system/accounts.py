@@ -27,13 +27,19 @@ def figures(system: System, scene: Scene) -> dict[str, Any]:
     return report(system.engine, system.campaign_id(scene))
 
 
-def assert_honest(system: System, scene: Scene) -> None:
-    """Whatever befell the campaign, and wherever it stands: nobody twice, nobody forgotten, nothing made up."""
+def assert_honest(system: System, scene: Scene, *, over: bool = True) -> None:
+    """Whatever befell the campaign, and wherever it stands: nobody twice, nobody forgotten, nothing made up.
+
+    Args:
+        system: the running system.
+        scene: whose campaign.
+        over: it came to its end; a campaign that was stopped may have doubts that it could settle.
+    """
     told = seen(system, scene)
     assert [psid for psid, times in told.items() if times > 1] == []
     assert told.keys() <= scene.reachable
     checks = verify(system.engine, system.sandbox, scene.page_id, system.campaign_id(scene))
-    assert [check for check in checks if not check.holds] == []
+    assert [check for check in checks if not check.holds and (over or "unknown whom" not in check.claim)] == []
     rows = system.people(scene)
     assert rows.keys() == set(scene.people), "everyone stands in the plan"
     ours = {str(row[0]) for row in system.rows("SELECT attempt_id FROM otn.attempt WHERE step = 'intent'")}
@@ -42,17 +48,23 @@ def assert_honest(system: System, scene: Scene) -> None:
 
 
 def assert_told_once(system: System, scene: Scene) -> None:
-    """It is over: everyone reachable saw it exactly once, and every row says what became of the person."""
+    """It is over: everyone reachable saw it exactly once, and every row says what became of the person.
+
+    Of somebody who blocked the page, the refusal of a second call tells nothing about a first one without an answer:
+    such a row stays unknown and says so.
+    """
     assert_honest(system, scene)
     assert seen(system, scene) == Counter(scene.reachable)
-    states = {psid: row["state"] for psid, row in system.people(scene).items()}
+    rows = system.people(scene)
+    states = {psid: row["state"] for psid, row in rows.items()}
     assert {psid for psid, state in states.items() if state == "sent"} == scene.reachable
-    assert {psid for psid, state in states.items() if state == "refused"} == scene.blocked
+    assert {psid for psid, state in states.items() if state in {"refused", "unknown"}} == scene.blocked
+    assert {row["reason"] for row in rows.values() if row["state"] == "unknown"} <= {"refused_in_doubt"}
     told = figures(system, scene)
     assert told["state"] == "finished"
     assert told["audience"] == told["planned"] == len(scene.people)
-    assert (told["sent"], told["refused"]) == (len(scene.reachable), len(scene.blocked))
-    assert (told["waiting"], told["sending"], told["unknown"]) == (0, 0, 0)
+    assert (told["sent"], told["refused"] + told["unknown"]) == (len(scene.reachable), len(scene.blocked))
+    assert (told["waiting"], told["sending"]) == (0, 0)
     summary = system.sandbox.summary(scene.page_id)
     assert summary["most_per_token"] == 1
     assert summary["messages"] == summary["tokens_spent"] == len(scene.reachable)

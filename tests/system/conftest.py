@@ -14,8 +14,11 @@ import pytest
 
 from otn.local.home import Home
 from otn.local.processes import end_home, serving
-from tests.system.hits import Hit, hit, sender
-from tests.system.machinery import System, eventually
+
+pytest.register_assert_rewrite("tests.system.accounts", "tests.system.machinery")
+
+from tests.system.hits import Hit, hit, sender  # noqa: E402 - after the line above
+from tests.system.machinery import System, eventually  # noqa: E402
 
 ORDER = (
     "test_ingest.py",

@@ -24,9 +24,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "past send_at": ({"send_at": PAST}, "had passed when the campaign was triggered"),
     "invalid date": ({"send_at": "2027-02-30T09:00:00Z"}, "is no date or time that exists"),
     "no time zone": ({"send_at": "2027-02-20T09:00:00"}, "has no time zone"),
-    "text over the limit": ({"text": "x" * 2001}, "2001 characters"),
-    "broken template": ({"text": "Hi {{ first_name"}, "text"),
-    "no message object": ({"text": None, "message": {"tekst": "Hi"}}, "tekst"),
+    "text over the limit": ({"text": "x" * 2001}, "message.text has 2001 characters"),
+    "broken template": ({"text": "Hi {{ first_name"}, "The template is broken at line 1"),
+    "no message object": ({"text": None, "message": {"tekst": "Hi"}}, "message.tekst is not known"),
 }
 
 

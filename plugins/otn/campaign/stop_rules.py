@@ -36,8 +36,8 @@ class Window:
         self.answered += 1
         self.refused += letter == REFUSED
         self.recent = (self.recent + letter)[-RECENT_ANSWERS:]
-        if letter == UNKNOWN:
-            return  # says nothing about the content: a run of content errors neither grows nor ends
+        if letter != SENT and content_error is None:
+            return  # a blocked person, or no answer, says nothing about the content: the run neither grows nor ends
         same = content_error is not None and content_error == self.content_error
         self.content_run = self.content_run + 1 if same else int(content_error is not None)
         self.content_error = content_error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,7 +41,7 @@ def demo(
             outcome = story.tell(place, subscribers=subscribers, rate=rate, watcher=watching)
         _show(outcome)
         if not leave:
-            _show_way(outcome)
+            _show_way(outcome, home)
     finally:
         if leave:
             with screen.Stages() as stages:
@@ -96,8 +98,9 @@ def _show(outcome: story.Outcome) -> None:
         )
 
 
-def _show_way(outcome: story.Outcome) -> None:
+def _show_way(outcome: story.Outcome, home: Path | None) -> None:
     status = outcome.status
+    place = f" --home {shlex.quote(str(home))}" if home else ""
     screen.say(f"\nAirflow    {status.api_url}  (user {status.username}, password in {status.password_file})")
-    screen.say(f"Report     ./otn report {outcome.campaign}")
-    screen.say("Stop       ./otn down")
+    screen.say(f"Report     ./otn report {outcome.campaign}{place}")
+    screen.say(f"Stop       ./otn down{place}")

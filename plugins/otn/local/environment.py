@@ -19,6 +19,7 @@ from otn.local.supervision import python_path
 from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, ROOT, read_connection
 
 OTN_DB = f"AIRFLOW_CONN_{DATABASE_CONNECTION.upper()}"
+AIRFLOW_DB = "AIRFLOW_CONN_AIRFLOW_DB"
 HIDDEN = "***"
 
 _CONNECTION = "AIRFLOW_CONN_"
@@ -56,7 +57,18 @@ def program_environment(home: Home, caller: Mapping[str, str], ports: Mapping[st
     secrets = home.secrets()
     keys = {name: value for name, value in secrets.items() if not name.startswith(_KEPT_BY_HOME)}
     airflow_keys = {name: keys.pop(name) for name in list(keys) if name.startswith("AIRFLOW__")}
-    database = {OTN_DB: _otn_db(ports["postgres"], secrets["OTN_POSTGRES_OTN_PASSWORD"])}
+    databases = {
+        OTN_DB: _connection(
+            ports["postgres"], postgres.OTN_DATABASE, postgres.OTN_ROLE, secrets["OTN_POSTGRES_OTN_PASSWORD"]
+        ),
+        # otn_purge cleans Airflow's own tables by it: a task process is not told Airflow's address otherwise.
+        AIRFLOW_DB: _connection(
+            ports["postgres"],
+            postgres.AIRFLOW_DATABASE,
+            postgres.AIRFLOW_ROLE,
+            secrets["OTN_POSTGRES_AIRFLOW_PASSWORD"],
+        ),
+    }
     airflow_url = postgres.database_url(
         ports["postgres"],
         postgres.AIRFLOW_DATABASE,
@@ -77,7 +89,7 @@ def program_environment(home: Home, caller: Mapping[str, str], ports: Mapping[st
         "NO_PROXY": _with_loopback(caller.get("NO_PROXY", "")),
         "no_proxy": _with_loopback(caller.get("no_proxy", "")),
     }
-    result = TUNABLE | database | keys | given | airflow_keys | fixed | own
+    result = TUNABLE | databases | keys | given | airflow_keys | fixed | own
     result.pop(HOME_MARK, None)
     result.pop(PROGRAM_MARK, None)
     return result
@@ -139,15 +151,15 @@ def _connection_secrets(name: str, environment: Mapping[str, str]) -> set[str]:
     return {text for text in texts if isinstance(text, str) and not text.startswith(("http:", "https:"))}
 
 
-def _otn_db(port: int, password: str) -> str:
+def _connection(port: int, database: str, role: str, password: str) -> str:
     return json.dumps(
         {
             "conn_type": "postgres",
             "host": HOST,
             "port": port,
-            "login": postgres.OTN_ROLE,
+            "login": role,
             "password": password,
-            "schema": postgres.OTN_DATABASE,
+            "schema": database,
         }
     )
 

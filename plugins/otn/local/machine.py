@@ -98,9 +98,11 @@ def up(
         home.create()
         if first_time:
             told.note(f"Keys were made in {home.secrets_file}. Back this file up: the data are unreadable without it.")
-        home.save_state(ports=_choose_ports(home, wanted))
+        home.save_state(ports=_choose_ports(home, wanted, told))
         try:
             sandbox = sandbox_program(home)
+            if sandbox:
+                told.note("This is a home of the demo: its page is a stand-in. Give real use a --home of its own.")
             extra = (*extra_programs, *((sandbox,) if sandbox else ()))
             Startup(home, supervisor, caller, told, timeout_s).run(extra, prepare)
         except BaseException:
@@ -167,7 +169,7 @@ def _again(
     return status(home)
 
 
-def _choose_ports(home: Home, wanted: Mapping[str, int | None]) -> dict[str, int]:
+def _choose_ports(home: Home, wanted: Mapping[str, int | None], told: Progress) -> dict[str, int]:
     for name, port in wanted.items():
         if port and not is_free(port):
             raise PortTakenError(f"The port {port} for the {name} is in use. Give another one, or end what uses it.")
@@ -178,6 +180,11 @@ def _choose_ports(home: Home, wanted: Mapping[str, int | None]) -> dict[str, int
     for name, preferred in _PREFERRED_PORTS.items():
         if name not in chosen:
             chosen[name] = free_port(kept.get(name), preferred, taken=set(chosen.values()))
+            if kept.get(name) and chosen[name] != kept[name] and name != "postgres":
+                told.note(
+                    f"The port {kept[name]} of the {name} is in use by another program, so {chosen[name]} is taken. "
+                    f"Change what points to it, or free the port and start again."
+                )
     return chosen
 
 

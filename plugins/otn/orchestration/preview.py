@@ -89,10 +89,10 @@ class Preview:
 
     def markdown(self) -> str:
         """The whole of it for people; nothing an operator wrote can act as Markdown."""
-        when = self.send_at.isoformat(sep=" ", timespec="minutes") if self.send_at else "at once"
+        when = f"send at {self.send_at.isoformat(sep=' ', timespec='minutes')}" if self.send_at else "send at once"
         return "\n".join(
             [
-                f"Campaign {code(self.campaign)} · page {code(self.page)} · topic {code(self.topic)} · send at {when}",
+                f"Campaign {code(self.campaign)} · page {code(self.page)} · topic {code(self.topic)} · {when}",
                 "",
                 "**What an invented person would read**",
                 "",
