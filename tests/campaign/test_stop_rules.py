@@ -75,7 +75,7 @@ def test_unclear_answers_above_half_of_the_last_200_halt(letters: str, halts: bo
         ([("r", CONTENT)] * 9, False),
         ([("r", CONTENT)] * 10, True),
         ([("r", CONTENT)] * 9 + [("s", None)] + [("r", CONTENT)] * 9, False),
-        ([("r", CONTENT)] * 9 + [("r", None)] + [("r", CONTENT)], False),  # somebody blocked the page: no content error
+        ([("r", CONTENT)] * 9 + [("r", None)] + [("r", CONTENT)], True),  # a blocked person says nothing about content
         ([("r", CONTENT)] * 9 + [("r", "100/-")], False),  # another error begins anew
         ([("r", CONTENT), ("r", "100/-")] * 10, False),
         ([("r", "100/-")] * 3 + [("r", CONTENT)] * 10, True),

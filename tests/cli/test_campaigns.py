@@ -35,7 +35,9 @@ def test_the_report_as_json_has_the_promised_keys_and_adds_up(otn: Shell, campai
     assert figures["errors"] == {"551/1545041": 1}
 
 
-def test_the_report_for_people_says_what_to_do(otn: Shell, campaign: str) -> None:
+def test_the_report_for_people_says_what_to_do(otn: Shell, campaign: str, database: Engine) -> None:
+    assert "trigger otn_broadcast with the same key" in otn("report", campaign).stdout
+    control.end_run(database, control.find(database, "shop", campaign))
     said = otn("report", campaign).stdout
     assert "suppressed: 1" in said
     assert "551/1545041: 1" in said

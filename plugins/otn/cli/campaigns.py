@@ -10,6 +10,7 @@ import typer
 
 from otn.campaign import control
 from otn.campaign import report as reports
+from otn.campaign.model import CampaignState
 from otn.cli import export, screen
 from otn.cli.place import HomeOption, JsonOption, PageOption, actor, database, page_named
 from otn.database import Engine
@@ -72,6 +73,8 @@ def _show(figures: dict[str, Any]) -> None:
         ("tokens spent", figures["tokens_spent"], ""),
     ]
     screen.print_table(("", "people", ""), ((name, f"{count:,}", why) for name, count, why in rows), right=["people"])
+    if figures["state"] == CampaignState.SENDING:
+        screen.say("Under way. If no run of it is at work in Airflow, trigger otn_broadcast with the same key to go on.")
     for problem in reports.problems(figures):
         screen.out().print(screen.plain(problem), style="yellow")
 
