@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from otn.campaign import control
 from otn.database import Engine, transaction
 
 from .conftest import PSID, Shell

@@ -74,7 +74,7 @@ def _show(figures: dict[str, Any]) -> None:
     ]
     screen.print_table(("", "people", ""), ((name, f"{count:,}", why) for name, count, why in rows), right=["people"])
     if figures["state"] == CampaignState.SENDING:
-        screen.say("Under way. If no run of it is at work in Airflow, trigger otn_broadcast with the same key to go on.")
+        screen.say("Under way. If no run is at work in Airflow, trigger otn_broadcast with the same key to go on.")
     for problem in reports.problems(figures):
         screen.out().print(screen.plain(problem), style="yellow")
 
