@@ -9,14 +9,14 @@ from airflow.sdk import DAG
 from otn.orchestration.approval import CampaignApproval
 from otn.orchestration.broadcasting import canary, plan, validate, wait_for_send_at
 from otn.orchestration.defaults import DEFAULT_ARGS
-from otn.orchestration.forms import BROADCAST_PARAMS
+from otn.orchestration.forms import broadcast_params
 from otn.orchestration.sending import send_and_report
 
 with DAG(
     dag_id="otn_broadcast",
     schedule=None,
     allowed_run_types=["manual"],
-    params=BROADCAST_PARAMS,
+    params=broadcast_params(),
     default_args=DEFAULT_ARGS,
     max_active_runs=16,
     tags=["otn", "sends messages"],

@@ -7,7 +7,7 @@ from pathlib import Path
 from airflow.sdk import DAG
 
 from otn.orchestration.defaults import DEFAULT_ARGS
-from otn.orchestration.forms import RETRY_PARAMS
+from otn.orchestration.forms import retry_params
 from otn.orchestration.resuming import chunks_to_send, make_ready
 from otn.orchestration.sending import send_and_report
 
@@ -15,7 +15,7 @@ with DAG(
     dag_id="otn_retry",
     schedule=None,
     allowed_run_types=["manual"],
-    params=RETRY_PARAMS,
+    params=retry_params(),
     default_args=DEFAULT_ARGS,
     tags=["otn", "sends messages"],
     description="Retry a campaign",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from otn.errors import ConfigurationError, OtnError
 
 KEY_BYTES = 32
+_KEY_TEXT = re.compile(r"[A-Za-z0-9_-]{43}=")
 _VERSION = b"\x01"
 _FINGERPRINT_BYTES = 4
 _NONCE_BYTES = 12
@@ -61,7 +62,7 @@ class Keyring:
         nonce, text = body[start : start + _NONCE_BYTES], body[start + _NONCE_BYTES :]
         try:
             return cipher.decrypt(nonce, text, purpose.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: it was cut short
             raise DecryptionError from None
 
     def digest(self, *parts: str) -> bytes:
@@ -104,10 +105,9 @@ def read_keyring(environ: Mapping[str, str] | None = None) -> Keyring:
 
 
 def _key(name: str, text: str) -> bytes:
-    try:
-        key = base64.urlsafe_b64decode(text)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ConfigurationError(f"{name} holds a key that is not {KEY_BYTES} bytes in base64. Correct it.")
-    return key
+    # Strictly one key: the decoder itself stops at the first "=" and would lose a second one in silence.
+    if not _KEY_TEXT.fullmatch(text):
+        raise ConfigurationError(
+            f"{name} holds a key that is not {KEY_BYTES} bytes in base64. Correct it; keys are separated by commas."
+        )
+    return base64.urlsafe_b64decode(text)

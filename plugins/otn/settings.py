@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from otn.errors import ConfigurationError
 
@@ -198,20 +198,22 @@ def database_url(connection: Connection) -> str:
 
     A host that is a folder is taken as a unix socket.
     """
-    user = quote(connection.login or "postgres", safe="")
-    password = f":{quote(connection.password, safe='')}" if connection.password else ""
-    database = quote(connection.schema or "otn", safe="")
+    from sqlalchemy import URL  # heavy, and most that read settings never open a database
+
     host = connection.host or "localhost"
-    options = {k: v for k, v in connection.extra.items() if k in {"sslmode", "sslrootcert", "application_name"}}
-    if host.startswith("/"):
-        options["host"] = host
-        if connection.port:
-            options["port"] = str(connection.port)
-        place = ""
-    else:
-        place = f"{host}:{connection.port or 5432}"
-    query = "&".join(f"{key}={quote(str(value), safe='')}" for key, value in options.items())
-    return f"postgresql+psycopg2://{user}{password}@{place}/{database}" + (f"?{query}" if query else "")
+    options = {k: str(v) for k, v in connection.extra.items() if k in {"sslmode", "sslrootcert", "application_name"}}
+    folder = host.startswith("/")
+    if folder:
+        options |= {"host": host} | ({"port": str(connection.port)} if connection.port else {})
+    return URL.create(
+        "postgresql+psycopg2",
+        username=connection.login or "postgres",
+        password=connection.password,
+        host=None if folder else host,
+        port=None if folder else connection.port or 5432,
+        database=connection.schema or "otn",
+        query=options,
+    ).render_as_string(hide_password=False)
 
 
 def sql_folder() -> Path:

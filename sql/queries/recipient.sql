@@ -121,7 +121,8 @@ FROM otn.recipient WHERE campaign_id = :campaign_id AND chunk = :chunk AND state
 WITH answer AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:answers) AS a(
         subscriber_id bigint, attempt_id uuid, outcome text, message_id text, http_status smallint, error_code integer,
-        error_subcode integer, retry_worth boolean, token_refused boolean, token_used boolean, skip boolean, reason text, wait_s double precision)
+        error_subcode integer, retry_worth boolean, token_refused boolean, token_used boolean, skip boolean, called boolean,
+        reason text, wait_s double precision, age_s double precision)
 ), fresh AS (
     INSERT INTO otn.attempt (campaign_id, subscriber_id, attempt_id, step, sender, outcome, http_status, error_code, error_subcode, message_id, reason)
     SELECT :campaign_id, subscriber_id, attempt_id, 'answer', :sender, outcome, http_status, error_code, error_subcode, message_id, reason
@@ -156,10 +157,11 @@ WITH answer AS MATERIALIZED (
     UPDATE otn.recipient r SET
         state = d.becomes,
         lease_until = NULL,
+        attempts = r.attempts - CASE WHEN d.called THEN 0 ELSE 1 END,
         unanswered = CASE WHEN d.outcome = 'unknown' THEN r.unanswered ELSE greatest(d.others, 0) END,
         evidence = CASE WHEN d.outcome = 'sent' THEN 'answer' WHEN d.becomes = 'sent' THEN 'token_used_inferred' END::otn.evidence,
         message_id = CASE WHEN d.outcome = 'sent' THEN d.message_id ELSE r.message_id END,
-        sent_at = CASE WHEN d.becomes = 'sent' THEN coalesce(r.sent_at, clock_timestamp()) END,
+        sent_at = CASE WHEN d.becomes = 'sent' THEN coalesce(r.sent_at, clock_timestamp() - make_interval(secs => d.age_s)) END,
         error_code = CASE WHEN d.becomes = 'sent' THEN NULL ELSE d.error_code END,
         error_subcode = CASE WHEN d.becomes = 'sent' THEN NULL ELSE d.error_subcode END,
         retry_worth = d.becomes = 'refused' AND coalesce(d.retry_worth, false),
@@ -168,9 +170,9 @@ WITH answer AS MATERIALIZED (
         reason = CASE WHEN d.becomes IN ('sent', 'refused', 'cancelled') THEN NULL
                       WHEN d.becomes = 'unknown' AND d.outcome = 'refused' THEN 'refused_in_doubt'
                       ELSE coalesce(d.reason, 'no_answer') END,
-        not_before = CASE WHEN d.becomes = 'unknown' AND (d.outcome = 'refused' OR mod(r.attempts, 8) = 0) THEN 'infinity'
+        not_before = CASE WHEN d.becomes = 'unknown' AND (d.outcome = 'refused' OR (d.called AND mod(r.attempts, 8) = 0)) THEN 'infinity'
                           WHEN d.becomes IN ('waiting', 'unknown') THEN clock_timestamp()
-                          + make_interval(secs => greatest(coalesce(d.wait_s, 0), least(power(2, mod(r.attempts - 1, 8)), 60))) END,
+                          + make_interval(secs => greatest(coalesce(d.wait_s, 0), least(power(2, mod(greatest(r.attempts - 1, 0), 8)), 60))) END,
         updated_at = clock_timestamp()
     FROM decided d
     WHERE r.campaign_id = :campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NOT NULL

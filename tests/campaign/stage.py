@@ -54,7 +54,8 @@ class Stage:
             ids = dict(cursor.fetchall())
             execute_values(
                 cursor,
-                "INSERT INTO otn.token (subscriber_id, topic_id, token_hash, token_encrypted, opted_in_at, expires_at) VALUES %s",
+                "INSERT INTO otn.token (subscriber_id, topic_id, token_hash, token_encrypted, opted_in_at, expires_at)"
+                " VALUES %s",
                 [
                     (
                         ids[row["psid"]],
@@ -117,8 +118,8 @@ class Stage:
     def states(self, campaign: int) -> dict[str, tuple[str, str | None]]:
         """State and evidence of every recipient, by PSID."""
         rows = self.sql(
-            "SELECT s.psid, r.state::text, r.evidence::text FROM otn.recipient r JOIN otn.subscriber s ON s.id = r.subscriber_id"
-            " WHERE r.campaign_id = %s",
+            "SELECT s.psid, r.state::text, r.evidence::text"
+            " FROM otn.recipient r JOIN otn.subscriber s ON s.id = r.subscriber_id WHERE r.campaign_id = %s",
             campaign,
         )
         return {psid: (state, evidence) for psid, state, evidence in rows}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,14 +21,14 @@ def answer(outcome: Outcome, *, code: int | None = None, **values: Any) -> Answe
 
 def test_an_acceptance_with_its_message_id_is_sent() -> None:
     got = answer(Outcome.SENT, message_id="m_1", http_status=200)
-    assert (got.outcome, got.message_id, got.http_status, got.letter) == ("sent", "m_1", 200, "s")
+    assert (got.outcome, got.message_id, got.http_status, got.letter("sent")) == ("sent", "m_1", 200, "s")
     assert (got.subscriber_id, got.attempt_id, got.error_code) == (7, ATTEMPT, None)
 
 
 @pytest.mark.parametrize("message_id", [None, ""])
 def test_an_acceptance_without_message_id_proves_nothing(message_id: str | None) -> None:
     got = answer(Outcome.SENT, message_id=message_id, http_status=200)
-    assert (got.outcome, got.reason, got.letter) == ("unknown", "no_answer", "u")
+    assert (got.outcome, got.reason, got.letter("unknown")) == ("unknown", "no_answer", "u")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.CONTENT])
@@ -37,7 +38,8 @@ def test_a_refusal_without_code_proves_nothing(outcome: Outcome) -> None:
 
 def test_a_refused_person_keeps_the_token() -> None:
     got = answer(Outcome.REFUSED, code=551, subcode=1893047, retry_worth=True, http_status=400)
-    assert (got.outcome, got.error_code, got.error_subcode, got.letter) == ("refused", 551, 1893047, "r")
+    assert (got.outcome, got.error_code, got.error_subcode) == ("refused", 551, 1893047)
+    assert (got.letter("refused"), got.letter(None)) == ("r", "r")
     assert (got.retry_worth, got.token_refused, got.token_used, got.content_error) == (True, False, False, None)
 
 
@@ -65,7 +67,7 @@ def test_a_content_error_is_told_apart_by_code_and_subcode() -> None:
 def test_a_refusal_of_the_page_leaves_the_person_waiting(outcome: Outcome) -> None:
     got = answer(outcome, code=613, wait_s=12.0, http_status=400)
     assert (got.outcome, got.reason, got.wait_s, got.error_code) == ("returned", outcome.value, 12.0, 613)
-    assert (got.letter, got.skip, got.token_refused) == (None, False, False)
+    assert (got.letter("waiting"), got.skip, got.token_refused) == (None, False, False)
 
 
 def test_an_unreachable_platform_leaves_the_person_waiting() -> None:
@@ -75,7 +77,7 @@ def test_an_unreachable_platform_leaves_the_person_waiting() -> None:
 @pytest.mark.parametrize(("reason", "kept"), [("timeout", "timeout"), (None, "no_answer"), ("null_item", "null_item")])
 def test_no_answer_is_unknown_with_its_reason(reason: str | None, kept: str) -> None:
     got = answer(Outcome.UNKNOWN, reason=reason)
-    assert (got.outcome, got.reason, got.letter, got.message_id) == ("unknown", kept, "u", None)
+    assert (got.outcome, got.reason, got.letter("unknown"), got.message_id) == ("unknown", kept, "u", None)
 
 
 def test_an_error_although_sent_is_unknown_with_its_code() -> None:
@@ -86,7 +88,8 @@ def test_an_error_although_sent_is_unknown_with_its_code() -> None:
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_call_that_was_not_made_is_returned_and_does_not_count(skip: bool) -> None:
     got = not_called(7, ATTEMPT, "lease_lost_before_call", skip=skip)
-    assert (got.outcome, got.reason, got.skip, got.letter) == ("returned", "lease_lost_before_call", skip, None)
+    assert (got.outcome, got.reason, got.skip) == ("returned", "lease_lost_before_call", skip)
+    assert (got.letter("waiting"), got.letter("sent")) == (None, None)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -112,7 +115,16 @@ def test_every_row_of_the_error_table_has_an_answer_that_proves_no_more_than_it_
     assert got.message_id is None
 
 
-def test_what_goes_into_the_ledger_is_plain_json_and_no_more_than_the_query_reads() -> None:
-    row = answer(Outcome.REFUSED, code=551, retry_worth=True).row()
+def test_a_refusal_that_settled_the_row_as_sent_is_none_to_the_stop_rules() -> None:
+    got = answer(Outcome.REFUSED, code=100, token_fate=TokenFate.USED)
+    assert (got.letter("sent"), got.letter("refused")) == ("s", "r")
+
+
+def test_what_goes_into_the_ledger_is_plain_json_with_the_age_of_the_answer() -> None:
+    got = answer(Outcome.REFUSED, code=551, retry_worth=True)
+    row = got.row()
     assert json.loads(json.dumps(row)) == row
-    assert not {"content_error", "called"} & set(row)
+    assert not {"content_error", "at"} & set(row)
+    older = replace(got, at=got.at - 5).row()["age_s"]
+    assert 5 <= older < 5 + 60
+    assert replace(got, at=got.at + 1_000).row()["age_s"] == 0.0

@@ -24,7 +24,8 @@ def test_everyone_gets_the_message_once_and_every_row_says_so(stage: Stage) -> N
     assert (figures["sent"], figures["sent_inferred"], figures["state"]) == (230, 0, "finished")
     assert report.problems(figures) == []
     texts = {row["message"]["text"] for row in stage.sandbox.ledger(stage.settings.page_id)}
-    assert "Hi P0" in texts and len(texts) == 230
+    assert "Hi P0" in texts
+    assert len(texts) == 230
     stage.promise_holds(campaign)
 
 
@@ -166,7 +167,8 @@ def test_a_suppressed_person_is_skipped_at_the_last_moment(stage: Stage) -> None
     people = stage.opt_in(5)
     campaign = stage.planned()
     stage.sql(
-        "INSERT INTO otn.suppression (subscriber_id, reason) SELECT id, 'stop_word' FROM otn.subscriber WHERE psid = %s",
+        "INSERT INTO otn.suppression (subscriber_id, reason)"
+        " SELECT id, 'stop_word' FROM otn.subscriber WHERE psid = %s",
         people[0],
     )
     figures = stage.run(campaign)

@@ -245,7 +245,7 @@ CASES: list[tuple[str, str]] = [
     ),
     *(
         ("recipient_stated_has_message", recipient("sent", evidence=f"'{evidence}'", message_id="NULL"))
-        for evidence in ("answer", "echo", "delivery")
+        for evidence in ("answer", "echo")
     ),
     ("recipient_refused_has_code", recipient("refused", error_code="NULL")),
     ("recipient_says_why", recipient("unknown", reason="NULL")),

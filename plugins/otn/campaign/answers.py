@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from otn.campaign import stop_rules
@@ -12,6 +13,7 @@ from otn.messenger.errors import Outcome, TokenFate
 # Until a calibration has shown what the platform says for a used token, "invalid" may well mean "used".
 # "expired" may not: our own gate lets no expired token through, so the platform speaks of something else.
 INFERRED_AS_USED = frozenset({TokenFate.USED, TokenFate.UNDISTINGUISHED, TokenFate.INVALID})
+INTEGER, SMALLINT = 2**31, 2**15  # Postgres's; a number beyond them is none that the platform documents
 RETURNED = frozenset({Outcome.PAGE_HALTED, Outcome.THROTTLED, Outcome.TRANSIENT})
 REFUSED = frozenset({Outcome.REFUSED, Outcome.CONTENT})
 
@@ -35,7 +37,8 @@ class Answer:
         reason: short and stable.
         wait_s: not to be called again for so long.
         content_error: ``code/subcode`` of a refused message, for the stop rules.
-        called: a request was made, so that the stop rules count it.
+        called: a request was made, so that it counts as a try and for the stop rules.
+        at: moment (``time.monotonic``) of the answer; a message was sent then, however late it is recorded.
     """
 
     subscriber_id: int
@@ -53,16 +56,23 @@ class Answer:
     wait_s: float | None = None
     content_error: str | None = None
     called: bool = True
+    at: float = field(default_factory=time.monotonic, compare=False)
 
     def row(self) -> dict[str, Any]:
         """As the record query reads it."""
-        return {name: value for name, value in self.__dict__.items() if name not in {"content_error", "called"}}
+        row = {name: value for name, value in self.__dict__.items() if name not in {"content_error", "at"}}
+        return row | {"age_s": max(0.0, time.monotonic() - self.at)}
 
-    @property
-    def letter(self) -> str | None:
-        """For the stop rules; None when it does not count."""
+    def letter(self, state: str | None) -> str | None:
+        """For the stop rules; None when it does not count.
+
+        Args:
+            state: where the row went: a refusal of a used token may mean that the person has the message.
+        """
         if not self.called:
             return None
+        if state == "sent":
+            return stop_rules.SENT
         return {"sent": stop_rules.SENT, "refused": stop_rules.REFUSED, "unknown": stop_rules.UNKNOWN}.get(self.outcome)
 
 
@@ -83,16 +93,18 @@ def from_result(subscriber_id: int, attempt_id: str, result: SendResult, *, atte
     A refusal without a code, or an acceptance without a message id, proves nothing: unknown.
     """
     error, verdict = result.error, result.verdict
-    outcome = _worn_out(result, attempts)
-    code = error.code if error else None
+    outcome = outcome_of(result, attempts)
+    code = _within(error.code, INTEGER) if error else None
     common: dict[str, Any] = {
-        "http_status": result.http_status,
+        "http_status": _within(result.http_status, SMALLINT),
         "error_code": code,
-        "error_subcode": error.subcode if error else None,
+        "error_subcode": _within(error.subcode, INTEGER) if error else None,
         "wait_s": result.wait_s,
     }
     if outcome is Outcome.SENT and result.message_id:
-        return Answer(subscriber_id, attempt_id, "sent", message_id=result.message_id, http_status=result.http_status)
+        return Answer(
+            subscriber_id, attempt_id, "sent", message_id=result.message_id, http_status=common["http_status"]
+        )
     if outcome in REFUSED and code is not None:
         fate = verdict.token_fate if verdict else None
         content = f"{code}/{common['error_subcode'] or '-'}" if outcome is Outcome.CONTENT else None
@@ -111,9 +123,18 @@ def from_result(subscriber_id: int, attempt_id: str, result: SendResult, *, atte
     return Answer(subscriber_id, attempt_id, "unknown", reason=result.reason or "no_answer", **common)
 
 
-def _worn_out(result: SendResult, attempts: int) -> Outcome:
-    """The outcome, or what the error table makes of it once the same answer has come too often."""
+def outcome_of(result: SendResult, attempts: int) -> Outcome:
+    """The outcome, or what the error table makes of it once the same answer has come too often.
+
+    Args:
+        result: what the client made of the answer.
+        attempts: calls of this row so far.
+    """
     rule = result.verdict.rule if result.verdict else None
     if rule and rule.tries and rule.then and result.outcome in RETURNED and attempts >= rule.tries:
         return rule.then
     return result.outcome
+
+
+def _within(number: int | None, bound: int) -> int | None:
+    return number if number is not None and -bound <= number < bound else None

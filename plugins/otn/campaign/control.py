@@ -139,6 +139,10 @@ def open_campaign(
             raise CampaignCancelledError(
                 f"The campaign {spec.key!r} was cancelled. Use a new key to send it after all."
             )
+        if row.state == CampaignState.SCHEDULED and spec.approval and row.approved_at is None:
+            _move(
+                connection, row.id, CampaignState.AWAITING_APPROVAL
+            )  # the second trigger wants what the first did not
         queries("campaign").reschedule(connection, campaign_id=row.id, **settings)
         if row.state == CampaignState.DRAFT:
             first = CampaignState.AWAITING_APPROVAL if row.needs_approval else CampaignState.SCHEDULED
@@ -252,6 +256,8 @@ def approve(engine: Engine, campaign_id: int, *, actor: str, cap: int, late: boo
     """
     with transaction(engine) as connection:
         row = lock(connection, campaign_id)
+        if row.state == CampaignState.CANCELLED:
+            raise CampaignCancelledError(f"The campaign {row.key!r} was cancelled; nothing is left to approve.")
         queries("campaign").approve(connection, campaign_id=campaign_id, actor=actor, cap=cap, late=late)
         if row.state == CampaignState.AWAITING_APPROVAL:
             _move(connection, campaign_id, CampaignState.SCHEDULED)
@@ -347,6 +353,7 @@ def retry(engine: Engine, campaign_id: int, *, scope: Scope, actor: str) -> int:
         elif scope == "unknown":
             touched = queries("campaign").ask_unknown_now(connection, campaign_id=campaign_id)
         else:
+            queries("campaign").let_waiting_go(connection, campaign_id=campaign_id)
             touched = queries("campaign").remaining(connection, campaign_id=campaign_id).waiting
         if touched and row.state != CampaignState.SENDING:
             _resume(connection, row, actor)
@@ -361,12 +368,14 @@ def end_run(engine: Engine, campaign_id: int) -> CampaignState:
     """
     with transaction(engine) as connection:
         row = lock(connection, campaign_id)
-        if row.state != CampaignState.SENDING:
+        if row.state not in {CampaignState.SENDING, CampaignState.INTERRUPTED}:
             return CampaignState(row.state)
         left = queries("campaign").remaining(connection, campaign_id=campaign_id)
         if left.in_call:
-            return CampaignState.SENDING
+            return CampaignState(row.state)
         end = CampaignState.INTERRUPTED if left.waiting or left.sending else CampaignState.FINISHED
+        if end == row.state:
+            return end
         _move(connection, campaign_id, end)
         _audit(
             connection,

@@ -216,13 +216,17 @@ def _record(
             answers=json.dumps([answer.row() for answer in answers]),
         )
     )
-    fresh = {one.subscriber_id for one in decided}
+    fresh = {one.subscriber_id: one.state for one in decided}
     window = stop_rules.Window(
         float(row.max_refused), row.answered, row.refused, row.recent, row.content_run, row.content_error
     )
+    stopped_by: str | None = None
     for answer in answers:
-        if answer.letter and answer.subscriber_id in fresh:
-            window.add(answer.letter, answer.content_error)
+        letter = answer.letter(fresh[answer.subscriber_id]) if answer.subscriber_id in fresh else None
+        if letter:
+            window.add(letter, answer.content_error)
+            # Looked at after each answer: what spoke in the middle of a slice has spoken.
+            stopped_by = stopped_by or window.reason()
     queries("recipient").save_window(
         connection,
         campaign_id=campaign_id,
@@ -233,7 +237,7 @@ def _record(
         content_error=window.content_error,
     )
     _raise_alarm(connection, row, sum(bool(one.spent_elsewhere) for one in decided))
-    reason = page_reason or window.reason()
+    reason = page_reason or stopped_by
     if reason:
         control.halt(connection, row, reason, page=page_reason is not None)
     states: dict[str, int] = {}

@@ -14,15 +14,17 @@ from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedErro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from otn.errors import OtnError, UsageError
-from otn.messenger.messages import MessageError, validate_message
+from otn.messenger.messages import MessageError, OverLimitError, copy_message, validate_message
 
-FILTERS = frozenset({"default", "d", "upper", "lower", "title", "capitalize", "trim", "replace"})
+FILTERS = frozenset({"default", "d", "upper", "lower", "title", "capitalize", "trim"})
 SAMPLE_PERSON = {"first_name": "Alex", "last_name": "Example", "locale": "en_US"}
 _ALLOWED = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Filter, nodes.If, nodes.CondExpr,
     nodes.Not, nodes.And, nodes.Or, nodes.Compare, nodes.Operand, nodes.Test,
 )  # fmt: skip
 _TESTS = frozenset({"defined", "undefined", "none"})
+NODES_LIMIT = 200  # of one text; a sentence with a few fields has ten
+TOO_NESTED = "The template is nested too deeply, or has too many parts. Write it more simply."
 _FIELD_LIMIT = 500  # characters of one personal field: a name, not a novel
 
 
@@ -64,7 +66,7 @@ class MessageTemplate:
         Raises:
             RenderError: a field without fall-back is missing, or the result is not within Messenger's limits.
         """
-        if not self.fields:
+        if not self._texts:
             return self.message
         known = {
             name: value[:_FIELD_LIMIT] if isinstance(value, str) else value
@@ -79,8 +81,10 @@ class MessageTemplate:
             raise RenderError("personal_field_unusable") from None
         try:
             return validate_message(message)
-        except MessageError:
+        except OverLimitError:
             raise RenderError("message_over_limit") from None
+        except MessageError:
+            raise RenderError("message_not_valid") from None
 
     def sample(self) -> dict[str, Any]:
         """The message as an invented person would get it; a field that the sample lacks shows its own name."""
@@ -107,18 +111,21 @@ def compile_message(message: dict[str, Any]) -> MessageTemplate:
         TemplateError: a text is no valid template, or uses what is not allowed here.
         MessageError: the message is none that the Send API takes.
     """
+    message = copy_message(message)
     environment = _environment()
     texts: dict[str, Template] = {}
     fields: set[str] = set()
     for text in _strings(message):
         if "{" not in text or text in texts:
             continue
-        tree = _parse(environment, text)
-        fields |= meta.find_undeclared_variables(tree)
-        texts[text] = environment.from_string(text)
+        try:
+            fields |= meta.find_undeclared_variables(_parse(environment, text))
+            texts[text] = environment.from_string(text)
+        except (RecursionError, MemoryError, SyntaxError):
+            raise TemplateError(TOO_NESTED) from None
     template = MessageTemplate(message=message, fields=frozenset(fields), _texts=texts)
     try:
-        validate_message(template.sample() if fields else message)
+        validate_message(template.sample() if texts else message)
     except RenderError as error:
         raise TemplateError(
             f"The message cannot be made even for an invented person ({error.reason}). Shorten or correct it."
@@ -126,8 +133,15 @@ def compile_message(message: dict[str, Any]) -> MessageTemplate:
     return template
 
 
+class _Missing(StrictUndefined):
+    """A field that is not there: it may be asked for by ``if``, but never printed."""
+
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return False
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+    environment = ImmutableSandboxedEnvironment(undefined=_Missing, autoescape=False, keep_trailing_newline=True)
     environment.filters = {name: function for name, function in environment.filters.items() if name in FILTERS}
     environment.globals.clear()
     return environment
@@ -138,7 +152,9 @@ def _parse(environment: ImmutableSandboxedEnvironment, text: str) -> nodes.Templ
         tree = environment.parse(text)
     except TemplateSyntaxError as error:
         raise TemplateError(f"The template is broken at line {error.lineno}: {error.message}. Correct it.") from None
-    for node in tree.find_all(nodes.Node):
+    for count, node in enumerate(tree.find_all(nodes.Node)):
+        if count > NODES_LIMIT:
+            raise TemplateError(TOO_NESTED)
         _check(node)
     return tree
 

@@ -10,6 +10,7 @@ from otn.campaign.model import CampaignState
 from otn.database import Engine, queries, transaction
 
 EXPORT_ROWS = 10_000
+ENDED = frozenset({CampaignState.FINISHED, CampaignState.CANCELLED})
 # The person blocked the page (or the like) after a call without an answer: asking cannot settle it, nobody can act.
 REFUSED_IN_DOUBT = "refused_in_doubt"
 
@@ -58,7 +59,7 @@ def report(engine: Engine, campaign_id: int) -> dict[str, Any]:
         "unknown_reasons": doubts,
         "tokens_spent": figures.tokens_spent,
         "spent_elsewhere": elsewhere,
-        "halt_reason": row.halt_reason or row.page_halt_reason,
+        "halt_reason": row.halt_reason or (row.page_halt_reason if row.state not in ENDED else None),
         "max_refused": float(row.max_refused),
         "started_at": row.started_at.isoformat() if row.started_at else None,
         "finished_at": row.finished_at.isoformat() if row.finished_at else None,
@@ -84,7 +85,7 @@ def problems(figures: dict[str, Any]) -> list[str]:
         left = figures["waiting"] + figures["sending"]
         found.append(f"{left} people still wait. Trigger it again with the same key to go on.")
     doubts = {reason: people for reason, people in figures["unknown_reasons"].items() if reason != REFUSED_IN_DOUBT}
-    if doubts and not under_way:
+    if doubts and not under_way and figures["state"] != CampaignState.CANCELLED:
         reasons = ", ".join(f"{reason}: {people}" for reason, people in doubts.items())
         found.append(
             f"Of {sum(doubts.values())} people nobody knows whether they got the message ({reasons}). "

@@ -23,7 +23,7 @@ from otn.campaign.model import CampaignState
 from otn.campaign.pace import Pace
 from otn.campaign.render import MessageTemplate, RenderError, compile_message
 from otn.crypto import DecryptionError, Keyring
-from otn.database import Engine, queries, transaction
+from otn.database import DatabaseError, Engine, queries, transaction
 from otn.errors import ConfigurationError
 from otn.messenger.client import MessengerClient, SendRequest, SendResult
 from otn.messenger.errors import Outcome
@@ -175,10 +175,10 @@ class _Sender:
     states: dict[str, int] = field(default_factory=dict)
     unreachable: int = 0  # slices in a row of which no call reached the platform
     undecryptable: bool = False
+    nobody_left: bool = False
 
     def run(self) -> ChunkResult:
         deadline = time.monotonic() + self.limits.run_s
-        done = False
         with ThreadPoolExecutor(self.limits.threads, "call") as calls, ThreadPoolExecutor(1, "record") as recorder:
             recording: list[Future[None]] = []
             while time.monotonic() < deadline and not self.undecryptable:
@@ -188,7 +188,7 @@ class _Sender:
                 # One slice may be in its calls while the one before it is recorded: more would only be in doubt.
                 while recording and (current is None or len(recording) >= SLICES_IN_FLIGHT):
                     recording.pop(0).result()
-                if current is None and (done := not self._wait_for_rows(deadline)):
+                if current is None and not self._wait_for_rows(deadline):
                     break
             for one in recording:
                 one.result()
@@ -197,7 +197,7 @@ class _Sender:
                 "A token cannot be decrypted. Put the key that it was written with back into OTN_ENCRYPTION_KEYS."
             )
         state = get(self.engine, self.campaign_id).state
-        return ChunkResult(self.states, done and state == CampaignState.SENDING, state.value)
+        return ChunkResult(self.states, self.nobody_left, state.value)
 
     # ── claiming
 
@@ -236,10 +236,13 @@ class _Sender:
         """Wait for rows that may be called later; False: nobody is left, or the campaign was stopped."""
         with transaction(self.engine) as connection:
             wait_s = self.source.next_due_s(connection)
+            if wait_s is None:
+                self.nobody_left = True
+                return False
             campaign = queries("campaign").find_campaign(connection, campaign_id=self.campaign_id)
             if campaign.page_halted_at is not None:
                 halt(connection, lock(connection, self.campaign_id), campaign.page_halt_reason)
-        if wait_s is None or campaign.state != CampaignState.SENDING or campaign.page_halted_at is not None:
+        if campaign.state != CampaignState.SENDING or campaign.page_halted_at is not None:
             return False
         wait_s = max(wait_s, self.pace.ahead_s() - MOST_AHEAD_S)
         left = deadline - time.monotonic()
@@ -250,17 +253,23 @@ class _Sender:
 
     def _call(self, current: _Slice, rows: Sequence[Claimed], slot: float | None) -> list[Answer]:
         ready, settled = self._render(rows)
-        if not self._may_call(current, len(ready), slot):
-            return settled + [answers.not_called(row.subscriber_id, row.attempt_id, "not_called") for row, _ in ready]
-        held = self._holding_lease(current, [row for row, _ in ready])
-        lost = [row for row, _ in ready if row.subscriber_id not in held]
-        settled += [answers.not_called(row.subscriber_id, row.attempt_id, "lease_lost_before_call") for row in lost]
+        try:
+            allowed = self._may_call(current, len(ready), slot)
+            held = self._holding_lease(current, [row for row, _ in ready]) if allowed else set()
+        except DatabaseError:  # no permit and no lease without it: proven without effect
+            log.warning("the database is away; %d people are not called now", len(ready))
+            held = set()
+        settled += [
+            answers.not_called(row.subscriber_id, row.attempt_id, "not_called")
+            for row, _ in ready
+            if row.subscriber_id not in held
+        ]
         ready = [(row, request) for row, request in ready if row.subscriber_id in held]
         if not ready:
             return settled
         results = self._send([request for _, request in ready])
-        for result in results:
-            self._heed(current, result)
+        for (row, _), result in zip(ready, results, strict=True):
+            self._heed(current, result, answers.outcome_of(result, row.attempts))
         return settled + [
             answers.from_result(row.subscriber_id, row.attempt_id, result, attempts=row.attempts)
             for (row, _), result in zip(ready, results, strict=True)
@@ -303,9 +312,9 @@ class _Sender:
             return [self.client.send(requests[0])]
         return self.client.send_batch(list(requests))
 
-    def _heed(self, current: _Slice, result: SendResult) -> None:
+    def _heed(self, current: _Slice, result: SendResult, outcome: Outcome) -> None:
         """What one answer means for the calls that have not started yet."""
-        if result.outcome is Outcome.PAGE_HALTED:
+        if outcome is Outcome.PAGE_HALTED:
             meaning = result.verdict.meaning if result.verdict else "the page was refused"
             code = result.error.code if result.error else None
             current.page_reason = (
@@ -313,7 +322,7 @@ class _Sender:
                 "then trigger the campaign again."
             )
             current.stop.set()
-        elif result.outcome is Outcome.THROTTLED:
+        elif outcome is Outcome.THROTTLED:
             current.hold_back_s = max(current.hold_back_s, result.wait_s or DEFAULT_THROTTLE_S)
             current.stop.set()
 
@@ -334,7 +343,8 @@ class _Sender:
 
     def _brake(self, slice_answers: Sequence[Answer]) -> None:
         """When nothing reaches the platform, slices must not race through the campaign in vain."""
-        in_vain = all(answer.outcome == "returned" for answer in slice_answers)
+        called = [answer for answer in slice_answers if answer.called]
+        in_vain = bool(called) and all(answer.outcome == "returned" for answer in called)
         self.unreachable = self.unreachable + 1 if in_vain else 0
         if self.unreachable > 1:
             self.pace.hold_back(min(2.0**self.unreachable, 30.0))

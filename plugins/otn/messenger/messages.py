@@ -46,6 +46,10 @@ class MessageError(OtnError):
         self.where = where
 
 
+class OverLimitError(MessageError):
+    """A text of the message is too long. Shorten it."""
+
+
 def message_text(text: object) -> dict[str, Any]:
     """Return the message object for a text.
 
@@ -79,7 +83,7 @@ def validate_message(message: object) -> dict[str, Any]:
     Raises:
         MessageError: It cannot be sent; the text says where, what is wrong and what to do.
     """
-    copied = _copy(message, "message", 0, iter(range(PARTS_LIMIT)))
+    copied = copy_message(message)
     if not isinstance(copied, dict):
         raise MessageError("message", "is no object", 'Write it as {"text": "..."} or {"attachment": {...}}')
     size = len(wire.encode(copied))
@@ -94,6 +98,15 @@ def validate_message(message: object) -> dict[str, Any]:
         for where, reply in _list(copied["quick_replies"], "message.quick_replies", QUICK_REPLIES_LIMIT):
             _check_quick_reply(where, reply)
     return copied
+
+
+def copy_message(message: object) -> Any:
+    """Return a copy that shares nothing with what was given, once it is known to be of a size that can be walked.
+
+    Raises:
+        MessageError: It is too deep, has too many parts, or holds what JSON or Postgres cannot.
+    """
+    return _copy(message, "message", 0, iter(range(PARTS_LIMIT)))
 
 
 def _check_keys(message: Mapping[str, Any]) -> None:
@@ -276,7 +289,7 @@ def _text(value: object, where: str, limit: int) -> str:
         raise MessageError(where, "holds a NUL or half of a surrogate pair", "Remove that character")
     length = len(value.encode("utf-16-le")) // 2
     if length > limit:
-        raise MessageError(where, f"has {length} characters where {limit} are allowed", "Shorten it")
+        raise OverLimitError(where, f"has {length} characters where {limit} are allowed", "Shorten it")
     return value
 
 

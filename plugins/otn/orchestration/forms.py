@@ -1,4 +1,7 @@
-"""The trigger forms: what each param means, for the person who fills them."""
+"""The trigger forms: what each param means, for the person who fills them.
+
+Made anew for each DAG: Airflow writes the values of a run into the very objects that it was given.
+"""
 
 from __future__ import annotations
 
@@ -10,147 +13,157 @@ _CAMPAIGN = "Campaign"
 _AUDIENCE = "Audience"
 _SAFETY = "Safety"
 
-BROADCAST_PARAMS = {
-    "campaign": Param(
-        type="string",
-        minLength=1,
-        maxLength=200,
-        title="Campaign key",
-        description="Unique per page. The same key with the same content resumes; with other content it is refused.",
-        section=_CAMPAIGN,
-    ),
-    "topic": Param(
-        type="string",
-        minLength=1,
-        title="Topic",
-        description="Key of the topic that people opted in to. `./otn topics list` shows what there is.",
-        section=_CAMPAIGN,
-    ),
-    "text": Param(
-        None,
-        type=["null", "string"],
-        format="multiline",
-        title="Text",
-        description_md='Personal fields: `Hi {{ first_name | default("there") }}`. Give this or *Message*, not both.',
-        section=_CAMPAIGN,
-    ),
-    "message": Param(
-        None,
-        type=["null", "object"],
-        title="Message",
-        description="A Send API message object (buttons, cards, media), instead of the text.",
-        section=_CAMPAIGN,
-    ),
-    "page": Param(
-        DEFAULT_PAGE_CONNECTION,
-        type="string",
-        minLength=1,
-        title="Page",
-        description="Airflow connection of the Facebook page.",
-        section=_CAMPAIGN,
-    ),
-    "include_labels": Param(
-        [],
-        type=["null", "array"],
-        items={"type": "string"},
-        title="With all of these labels",
-        description="One per line. Empty: everyone.",
-        section=_AUDIENCE,
-    ),
-    "exclude_labels": Param(
-        [],
-        type=["null", "array"],
-        items={"type": "string"},
-        title="With none of these labels",
-        description="One per line.",
-        section=_AUDIENCE,
-    ),
-    "max_recipients": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        title="At most so many people",
-        description="Those whose tokens expire soonest come first. Empty: everyone.",
-        section=_AUDIENCE,
-    ),
-    "send_at": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="Send at",
-        description="Not before this moment, with a time zone: 2027-03-01T09:00:00+01:00. Empty: at once.",
-        section=_SAFETY,
-    ),
-    "canary": Param(
-        0,
-        type="integer",
-        minimum=0,
-        title="Canary",
-        description="So many people first; if their answers are bad, nobody else gets it. 0: no canary.",
-        section=_SAFETY,
-    ),
-    "approval": Param(
-        True,  # noqa: FBT003 - Param's default is positional
-        type="boolean",
-        title="Ask for approval",
-        description="A person sees content, audience and cost, and says yes before anything is sent.",
-        section=_SAFETY,
-    ),
-    "dry_run": Param(
-        False,  # noqa: FBT003 - Param's default is positional
-        type="boolean",
-        title="Dry run",
-        description="Count and show only; nothing is written, nothing is sent.",
-        section=_SAFETY,
-    ),
-    "if_late": Param(
-        "ask",
-        type="string",
-        enum=["ask", "send", "cancel"],
-        values_display={"ask": "Ask a person", "send": "Send all the same", "cancel": "Cancel it"},
-        title="If it starts late",
-        description="What to do when the start comes later than 'Send at' + 'Late after'.",
-        section=_SAFETY,
-    ),
-    "late_after": Param(
-        "1 h",
-        type="string",
-        title="Late after",
-        description="Such as 30 min, 1 h, 2 d.",
-        section=_SAFETY,
-    ),
-    "max_refused": Param(
-        0.5,
-        type="number",
-        exclusiveMinimum=0,
-        maximum=1,
-        title="Highest share of refusals",
-        description="Above it, after 200 answers, the campaign halts. 0.5 is one half.",
-        section=_SAFETY,
-    ),
-}
 
-RETRY_PARAMS = {
-    "campaign": Param(
-        type="string", minLength=1, maxLength=200, title="Campaign key", description="Of a campaign that was started."
-    ),
-    "page": Param(
-        DEFAULT_PAGE_CONNECTION,
-        type="string",
-        minLength=1,
-        title="Page",
-        description="Airflow connection of the Facebook page.",
-    ),
-    "scope": Param(
-        "waiting",
-        type="string",
-        enum=["waiting", "refused", "unknown"],
-        values_display={
-            "waiting": "People who still wait",
-            "refused": "Refusals that a later try may cure",
-            "unknown": "People of whom nobody knows: ask again",
-        },
-        title="Who",
-        description="Which people are taken up again.",
-    ),
-}
+def broadcast_params() -> dict[str, Param]:
+    """The form of ``otn_broadcast``."""
+    return {
+        "campaign": Param(
+            type="string",
+            minLength=1,
+            maxLength=200,
+            title="Campaign key",
+            description="Unique per page. The same key with the same content resumes; with other content it is refused.",
+            section=_CAMPAIGN,
+        ),
+        "topic": Param(
+            type="string",
+            minLength=1,
+            title="Topic",
+            description="Key of the topic that people opted in to. `./otn topics list` shows what there is.",
+            section=_CAMPAIGN,
+        ),
+        "text": Param(
+            None,
+            type=["null", "string"],
+            format="multiline",
+            title="Text",
+            description_md='Personal fields: `Hi {{ first_name | default("there") }}`. Give this or *Message*, not both.',
+            section=_CAMPAIGN,
+        ),
+        "message": Param(
+            None,
+            type=["null", "object"],
+            title="Message",
+            description="A Send API message object (buttons, cards, media), instead of the text.",
+            section=_CAMPAIGN,
+        ),
+        "page": Param(
+            DEFAULT_PAGE_CONNECTION,
+            type="string",
+            minLength=1,
+            title="Page",
+            description="Airflow connection of the Facebook page.",
+            section=_CAMPAIGN,
+        ),
+        "include_labels": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string"},
+            title="With all of these labels",
+            description="One per line. Empty: everyone.",
+            section=_AUDIENCE,
+        ),
+        "exclude_labels": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string"},
+            title="With none of these labels",
+            description="One per line.",
+            section=_AUDIENCE,
+        ),
+        "max_recipients": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="At most so many people",
+            description="Those whose tokens expire soonest come first. Empty: everyone.",
+            section=_AUDIENCE,
+        ),
+        "send_at": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Send at",
+            description="Not before this moment, with a time zone: 2027-03-01T09:00:00+01:00. Empty: at once.",
+            section=_SAFETY,
+        ),
+        "canary": Param(
+            0,
+            type="integer",
+            minimum=0,
+            title="Canary",
+            description="So many people first; if their answers are bad, nobody else gets it. 0: no canary.",
+            section=_SAFETY,
+        ),
+        "approval": Param(
+            True,  # noqa: FBT003 - Param's default is positional
+            type="boolean",
+            title="Ask for approval",
+            description="A person sees content, audience and cost, and says yes before anything is sent.",
+            section=_SAFETY,
+        ),
+        "dry_run": Param(
+            False,  # noqa: FBT003 - Param's default is positional
+            type="boolean",
+            title="Dry run",
+            description="Count and show only; nothing is written, nothing is sent.",
+            section=_SAFETY,
+        ),
+        "if_late": Param(
+            "ask",
+            type="string",
+            enum=["ask", "send", "cancel"],
+            values_display={"ask": "Ask a person", "send": "Send all the same", "cancel": "Cancel it"},
+            title="If it starts late",
+            description="What to do when the start comes later than 'Send at' + 'Late after'.",
+            section=_SAFETY,
+        ),
+        "late_after": Param(
+            "1 h",
+            type="string",
+            title="Late after",
+            description="Such as 30 min, 1 h, 2 d.",
+            section=_SAFETY,
+        ),
+        "max_refused": Param(
+            0.5,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=1,
+            title="Highest share of refusals",
+            description="Above it, after 200 answers, the campaign halts. 0.5 is one half.",
+            section=_SAFETY,
+        ),
+    }
+
+
+def retry_params() -> dict[str, Param]:
+    """The form of ``otn_retry``."""
+    return {
+        "campaign": Param(
+            type="string",
+            minLength=1,
+            maxLength=200,
+            title="Campaign key",
+            description="Of a campaign that was started.",
+        ),
+        "page": Param(
+            DEFAULT_PAGE_CONNECTION,
+            type="string",
+            minLength=1,
+            title="Page",
+            description="Airflow connection of the Facebook page.",
+        ),
+        "scope": Param(
+            "waiting",
+            type="string",
+            enum=["waiting", "refused", "unknown"],
+            values_display={
+                "waiting": "People who still wait",
+                "refused": "Refusals that a later try may cure",
+                "unknown": "People of whom nobody knows: ask again",
+            },
+            title="Who",
+            description="Which people are taken up again.",
+        ),
+    }
