@@ -366,7 +366,7 @@ BEGIN
     RAISE EXCEPTION '% is append only', TG_TABLE_NAME
         USING ERRCODE = 'check_violation', CONSTRAINT = TG_TABLE_NAME || '_is_append_only';
 END $$;
-CREATE TRIGGER attempt_is_append_only BEFORE UPDATE ON otn.attempt
+CREATE TRIGGER attempt_is_append_only BEFORE UPDATE OR TRUNCATE ON otn.attempt
     FOR EACH STATEMENT EXECUTE FUNCTION otn.refuse_change();
 
 -- ───────────────────────────────────────────────────────────────── pace and audit
@@ -387,7 +387,7 @@ CREATE TABLE otn.audit (
     detail         jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX audit_of_campaign ON otn.audit (campaign_id, at);
-CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE ON otn.audit
+CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON otn.audit
     FOR EACH STATEMENT EXECUTE FUNCTION otn.refuse_change();
 
 -- ───────────────────────────────────────────────────────────────── the audience

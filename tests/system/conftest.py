@@ -6,7 +6,8 @@ the wait, and the test that looks at the outcome comes last; ``ORDER`` says how.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -66,36 +67,44 @@ def opted_in(system: System) -> System:
 
 @pytest.fixture(scope="session")
 def killed_senders(opted_in: System) -> dict[str, Hit]:
-    """Three campaigns at once: of one the sending process dies, of one its parent, of one both."""
+    """Campaigns at once, each with its own blow: killed in three ways, cleared, marked failed and triggered again."""
     system = opted_in
-    scenes = [system.scenes[name] for name in ("task_killed", "worker_killed", "orphaned")]
-    runs = {scene.name: system.trigger(scene) for scene in scenes}
-
-    def kill(name: str, *, process: bool, parent: bool) -> None:
-        victim = sender(system, system.scenes[name])
-        worker = victim.parent()
-        assert worker
-        if parent:
-            worker.kill()
-        if process:
-            victim.kill()
-
-    blows = {
-        "task_killed": lambda: kill("task_killed", process=True, parent=False),
-        "worker_killed": lambda: kill("worker_killed", process=True, parent=True),
-        "orphaned": lambda: kill("orphaned", process=False, parent=True),
+    blows: dict[str, Callable[[], object]] = {
+        "task_killed": lambda: _kill_sender(system, "task_killed", parent=False),
+        "worker_killed": lambda: _kill_sender(system, "worker_killed"),
+        "orphaned": lambda: _kill_sender(system, "orphaned", itself=False),
+        "cleared": lambda: system.clear(runs["cleared"]),
+        "marked": lambda: _mark_and_trigger(system, "marked", runs),
     }
-    return {
-        scene.name: hit(system, scene, runs[scene.name], blows[scene.name], senders_die=scene.name != "orphaned")
-        for scene in scenes
+    runs = {name: system.trigger(system.scenes[name]) for name in blows}
+    hits = {
+        name: hit(system, system.scenes[name], blow, senders_die=name != "orphaned") for name, blow in blows.items()
     }
+    return {name: replace(found, run=runs[name]) for name, found in hits.items()}
+
+
+def _kill_sender(system: System, name: str, *, itself: bool = True, parent: bool = True) -> None:
+    """End the process that makes the calls, or Airflow's own one that watches it, or both."""
+    process = sender(system, system.scenes[name])
+    watcher = process.parent()
+    assert watcher
+    if parent:
+        watcher.kill()
+    if itself:
+        process.kill()
+
+
+def _mark_and_trigger(system: System, name: str, runs: dict[str, str]) -> None:
+    system.call("PATCH", f"dags/otn_broadcast/dagRuns/{runs[name]}", json={"state": "failed"})
+    runs[name] = system.trigger(system.scenes[name])
 
 
 @pytest.fixture(scope="session")
 def killed_scheduler(opted_in: System) -> Hit:
     """The scheduler dies; what it had started lives on until the next one is started."""
     scene = opted_in.scenes["scheduler_killed"]
-    return hit(opted_in, scene, opted_in.trigger(scene), opted_in.program("scheduler").kill)
+    run = opted_in.trigger(scene)
+    return replace(hit(opted_in, scene, opted_in.program("scheduler").kill), run=run)
 
 
 @pytest.fixture(scope="session")
@@ -108,14 +117,15 @@ def killed_system(opted_in: System) -> Hit:
         opted_in.kill_everything()
         opted_in.up()
 
-    return hit(opted_in, scene, run, kill_and_start)
+    return replace(hit(opted_in, scene, kill_and_start), run=run)
 
 
 @pytest.fixture(scope="session")
 def killed_database(opted_in: System) -> Hit:
     """The head of Postgres dies; the supervisor starts another one."""
     scene = opted_in.scenes["database_killed"]
-    return hit(opted_in, scene, opted_in.trigger(scene), opted_in.program("postgres").kill, senders_die=False)
+    run = opted_in.trigger(scene)
+    return replace(hit(opted_in, scene, opted_in.program("postgres").kill, senders_die=False), run=run)
 
 
 @pytest.fixture(scope="session")
@@ -134,4 +144,4 @@ def hanging_database(opted_in: System, killed_database: Hit) -> Hit:
             for process in stopped:
                 process.resume()
 
-    return hit(opted_in, scene, run, stop_for_a_while, senders_die=False)
+    return replace(hit(opted_in, scene, stop_for_a_while, senders_die=False), run=run)

@@ -30,19 +30,19 @@ class Hit:
 
     Args:
         scene: whose.
-        run: of ``otn_broadcast``.
         at: by the clock of this machine, which is the database's too.
         senders: whose answers do not count as taking the work up; empty where they live on.
         in_doubt: calls that had begun and were not answered.
         left: people who had not been called yet.
+        run: the run of ``otn_broadcast`` that is to bring it to its end.
     """
 
     scene: Scene
-    run: str
     at: datetime
     senders: list[str]
     in_doubt: int
     left: int
+    run: str = ""
 
 
 def progress(system: System, scene: Scene) -> Any:
@@ -66,7 +66,7 @@ def sender(system: System, scene: Scene) -> psutil.Process:
     return psutil.Process(int(progress(system, scene).last_sender.rpartition("/")[2]))
 
 
-def hit(system: System, scene: Scene, run: str, blow: Callable[[], object], *, senders_die: bool = True) -> Hit:
+def hit(system: System, scene: Scene, blow: Callable[[], object], *, senders_die: bool = True) -> Hit:
     """Let the blow fall while the campaign is in mid-chunk."""
     in_mid_chunk(system, scene)
     blow()
@@ -76,7 +76,7 @@ def hit(system: System, scene: Scene, run: str, blow: Callable[[], object], *, s
         "SELECT count(*) FROM otn.recipient WHERE campaign_id = %s AND attempts > 0", system.campaign_id(scene)
     )
     senders = list(now.senders) if senders_die else []
-    return Hit(scene, run, at, senders, now.intents - now.answers, len(scene.people) - called)
+    return Hit(scene, at, senders, now.intents - now.answers, len(scene.people) - called)
 
 
 def take_up_s(system: System, found: Hit) -> float:

@@ -28,6 +28,9 @@ from sandbox.control_client import SandboxError
 from tests.system.scenes import BLOCKED_SHARE, SCENES, TITLE, Scene
 
 PATIENCE_S = 300.0
+# More campaigns than usual rest at once until leases run out; that costs slots, and no processor.
+ENVIRONMENT = {"PATH": os.environ["PATH"], "AIRFLOW__CORE__PARALLELISM": "14"}
+SEND_POOL = {"pool": "otn_send", "slots": 10, "include_deferred": False}
 POLL_S = 0.3
 # What a part that is being started again answers to whoever asks meanwhile.
 PASSING = (AirflowApiError, DatabaseError, SandboxError, requests.RequestException)
@@ -70,6 +73,7 @@ class System:
         stand_in.settle_in(self.home, rate=0)
         self._give_connections()
         self.up(prepare=self._register)
+        self.call("PATCH", "pools/otn_send", json=SEND_POOL)
         self.sandbox = stand_in.control(self.home)
         self.sandbox.delivery(**stand_in.DELIVERY)
         for scene in self.scenes.values():
@@ -78,7 +82,7 @@ class System:
     def up(self, prepare: Callable[[Mapping[str, str]], None] | None = None) -> None:
         """Start it, or start it again."""
         began = time.monotonic()
-        self.status = machine.up(self.home, environ={"PATH": os.environ["PATH"]}, prepare=prepare, timeout_s=600)
+        self.status = machine.up(self.home, environ=ENVIRONMENT, prepare=prepare, timeout_s=600)
         self.up_s.append(time.monotonic() - began)
         assert self.status.healthy
         assert self.status.api_url
@@ -143,6 +147,19 @@ class System:
         """Wait until a run is over, whatever is started again meanwhile; answers its state."""
         eventually(lambda: self.airflow.ended(dag_id, run), f"the end of {run} of {dag_id}", patience_s)
         return eventually(lambda: self.airflow.state(dag_id, run), f"the state of {run}")
+
+    def clear(self, run: str, **what: Any) -> None:
+        """Press Clear on a run of ``otn_broadcast``: on all of it, or on ``task_ids`` and what follows them."""
+        if "task_ids" in what:
+            body = {"dag_run_id": run, "only_failed": False, "include_downstream": True, "dry_run": False} | what
+            self.call("POST", "dags/otn_broadcast/clearTaskInstances", json=body)
+        else:
+            self.call("POST", f"dags/otn_broadcast/dagRuns/{run}/clear", json={"dry_run": False} | what)
+
+    def tries(self, run: str) -> dict[str, int]:
+        """How often each task of a run of ``otn_broadcast`` was started; of mapped tasks the last one's."""
+        found = self.call("GET", f"dags/otn_broadcast/dagRuns/{run}/taskInstances")["task_instances"]
+        return {one["task_id"]: one["try_number"] for one in found}
 
     def log(self, run: str, task: str, dag_id: str = "otn_broadcast", attempt: int = 1) -> str:
         """What a task wrote into its log."""

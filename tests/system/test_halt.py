@@ -57,8 +57,7 @@ def test_clearing_what_had_failed_makes_the_red_run_green_and_sends_nothing(opte
     scene = opted_in.scenes["halted"]
     opted_in.settle()
     before = opted_in.people(scene)
-    body = {"dry_run": False, "only_failed": True}
-    opted_in.call("POST", f"dags/otn_broadcast/dagRuns/{halted_run}/clear", json=body)
+    opted_in.clear(halted_run, only_failed=True)
     assert opted_in.end_of(halted_run) == "success"
     assert opted_in.people(scene) == before
     assert_told_once(opted_in, scene)

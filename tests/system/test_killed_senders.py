@@ -1,4 +1,4 @@
-"""``kill -9`` of the process that sends, of the one that watches it, and of both, in mid-chunk."""
+"""In mid-chunk: ``kill -9`` of the process that sends, of the one that watches it, of both; Clear; Mark failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.system.machinery import System
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
-BLOWS = ["task_killed", "worker_killed", "orphaned"]
+BLOWS = ["task_killed", "worker_killed", "orphaned", "cleared", "marked"]
 
 
 @pytest.mark.parametrize("blow", BLOWS)
@@ -32,4 +32,19 @@ def test_the_campaign_ends_by_itself_and_everyone_saw_it_once(
 ) -> None:
     found = killed_senders[blow]
     assert opted_in.end_of(found.run) == "success"
+    assert_told_once(opted_in, found.scene)
+
+
+def test_whoever_sends_beside_an_orphan_sends_nothing_twice(opted_in: System, killed_senders: dict[str, Hit]) -> None:
+    """Airflow misses the heartbeat and starts a second sender, while the first one may well be alive."""
+    found = killed_senders["orphaned"]
+    opted_in.end_of(found.run)
+    senders = opted_in.rows(
+        "SELECT sender, min(at) AS first, max(at) AS last, count(*) FROM otn.attempt WHERE campaign_id = %s"
+        " GROUP BY sender ORDER BY 2",
+        opted_in.campaign_id(found.scene),
+    )
+    for one in senders:
+        print(f"{one.sender}: {one.count} records from {one.first:%H:%M:%S} to {one.last:%H:%M:%S}")
+    assert len(senders) > 1
     assert_told_once(opted_in, found.scene)

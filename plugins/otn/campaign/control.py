@@ -155,7 +155,10 @@ def open_campaign(
 
 def _take_up(connection: PsycopgConnection, row: Any, actor: str) -> None:
     unknown = queries("campaign").remaining(connection, campaign_id=row.id).unknown
-    if row.state in RESUMABLE or (row.state == CampaignState.FINISHED and unknown):
+    if row.state == CampaignState.SENDING:
+        queries("campaign").resume_page(connection, page_id=row.page_id)
+        queries("campaign").let_waiting_go(connection, campaign_id=row.id)
+    elif row.state in RESUMABLE or (row.state == CampaignState.FINISHED and unknown):
         _resume(connection, row, actor)
 
 

@@ -55,6 +55,10 @@ class Claims:
 class Source(Protocol):
     """Where a sender takes its rows from: a chunk of waiting ones, or the doubtful ones of the campaign."""
 
+    @property
+    def passed_over_as(self) -> str:
+        """State of the rows that the gates hold back."""
+
     def is_due(self, connection: PsycopgConnection) -> bool:
         """Whether somebody may be called now."""
 
@@ -71,6 +75,7 @@ class WaitingChunk:
 
     campaign_id: int
     chunk: int
+    passed_over_as: str = "skipped"
 
     def is_due(self, connection: PsycopgConnection) -> bool:
         """Whether a row may be called now."""
@@ -95,6 +100,7 @@ class Doubtful:
     """The unknown rows of a campaign; rows whose sender lost its lease become unknown first."""
 
     campaign_id: int
+    passed_over_as: str = "unknown"
 
     def is_due(self, connection: PsycopgConnection) -> bool:
         """Whether a row may be asked about now."""

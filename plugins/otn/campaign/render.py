@@ -20,7 +20,7 @@ FILTERS = frozenset({"default", "d", "upper", "lower", "title", "capitalize", "t
 SAMPLE_PERSON = {"first_name": "Alex", "last_name": "Example", "locale": "en_US"}
 _ALLOWED = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Filter, nodes.If, nodes.CondExpr,
-    nodes.Not, nodes.And, nodes.Or, nodes.Compare, nodes.Operand, nodes.Test,
+    nodes.Not, nodes.And, nodes.Or, nodes.Compare, nodes.Operand, nodes.Keyword, nodes.Test,
 )  # fmt: skip
 _TESTS = frozenset({"defined", "undefined", "none"})
 NODES_LIMIT = 200  # of one text; a sentence with a few fields has ten

@@ -213,7 +213,7 @@ class _Sender:
         start = self.pace.take(most)
         _sleep_until(start)
         claims = ledger.claim(self.engine, self.source, most=most, lease_s=self.limits.lease_s, sender=self.name)
-        self._count({"skipped": claims.passed_over} if claims.passed_over else {})
+        self._count({self.source.passed_over_as: claims.passed_over} if claims.passed_over else {})
         if not claims.rows:
             return _Slice(claims) if claims.passed_over else None
         return self._hand_out(claims, size, start, calls)

@@ -22,7 +22,7 @@ def broadcast_params() -> dict[str, Param]:
             minLength=1,
             maxLength=200,
             title="Campaign key",
-            description="Unique per page. The same key with the same content resumes; with other content it is refused.",
+            description="Unique per page. The same key and content resume; other content is refused.",
             section=_CAMPAIGN,
         ),
         "topic": Param(
@@ -37,7 +37,7 @@ def broadcast_params() -> dict[str, Param]:
             type=["null", "string"],
             format="multiline",
             title="Text",
-            description_md='Personal fields: `Hi {{ first_name | default("there") }}`. Give this or *Message*, not both.',
+            description_md='Personal fields: `Hi {{ first_name | default("there") }}`. Or give *Message*.',
             section=_CAMPAIGN,
         ),
         "message": Param(
