@@ -16,6 +16,16 @@ from otn.local.postgres import temporary_server
 TEMPLATE = "otn_template"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares one system, or one Airflow, stays on one worker."""
+    for item in items:
+        if item.get_closest_marker("system"):
+            item.add_marker(pytest.mark.xdist_group("system"))
+        elif "/tests/dags/" in item.path.as_posix():
+            item.add_marker(pytest.mark.xdist_group("dags"))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """URL of a real server's maintenance database; it holds a migrated template."""

@@ -44,7 +44,7 @@ class Airflow:
         self.folder = folder
 
     def dag(self, dag_id: str) -> Any:
-        """A DAG as a task process finds it: read anew, for in one process Airflow keeps the params of the run before."""
+        """A DAG as a task process finds it: read anew. In one process Airflow keeps the params of the last run."""
         from airflow.dag_processing.dagbag import DagBag
 
         return DagBag(dag_folder=self.folder / f"{dag_id}.py").dags[dag_id]

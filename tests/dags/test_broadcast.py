@@ -41,14 +41,14 @@ def test_a_yes_is_bound_to_what_was_shown(airflow: Airflow, stage: Stage) -> Non
     people = stage.opt_in(12)
     stage.sql("UPDATE otn.subscriber SET labels = '{vip}' WHERE psid = %s", people[0])
     asked: list[Question] = []
-    text = 'Hi {{ first_name | default("there") }}, {{ conn.otn_db.password }}'.replace(", {{ conn.otn_db.password }}", "")
+    text = 'Hi {{ first_name | default("there") }}, {{ conn.otn_db.password }}'.replace(
+        ", {{ conn.otn_db.password }}", ""
+    )
 
     def person() -> None:
         asked.append(answer("Approve"))
 
-    run = airflow.run(
-        "otn_broadcast", person, campaign="spring", topic="restock", text=text, exclude_labels=["vip"]
-    )
+    run = airflow.run("otn_broadcast", person, campaign="spring", topic="restock", text=text, exclude_labels=["vip"])
     assert run.state == "success", run
     (question,) = asked
     assert question.task == "approval"

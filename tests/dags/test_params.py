@@ -147,7 +147,7 @@ def test_a_moment_that_had_passed_at_the_trigger_is_refused_and_one_that_passed_
 
 def test_a_key_that_only_the_conf_has_is_seen_too() -> None:
     context = {"dag_run": DagRun({**LEAST, "aproval": False}), "params": dict(LEAST)}
-    with pytest.raises(UsageError, match="'aproval'. Did you mean 'approval'"):
+    with pytest.raises(UsageError, match=r"'aproval'\. Did you mean 'approval'"):
         BroadcastRequest.from_context(context)
     assert BroadcastRequest.from_context({"dag_run": DagRun(None), "params": dict(LEAST)}).topic == "restock"
 
@@ -157,7 +157,7 @@ def test_retry_params() -> None:
     assert (request.page, request.scope) == ("messenger_default", "waiting")
     with pytest.raises(UsageError, match="Choose one of: waiting, refused, unknown"):
         RetryRequest.from_params({"campaign": "spring", "scope": "sent"})
-    with pytest.raises(UsageError, match="There is no param 'scop'. Did you mean 'scope'"):
+    with pytest.raises(UsageError, match=r"There is no param 'scop'\. Did you mean 'scope'"):
         RetryRequest.from_params({"campaign": "spring", "scop": "unknown"})
 
 

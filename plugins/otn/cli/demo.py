@@ -87,7 +87,13 @@ def _show(outcome: story.Outcome) -> None:
     screen.print_table(
         ("figure", "people", ""), ((name, f"{figures[name]:,}", text) for name, text in _LINES), ["people"]
     )
-    for name, text in (("excluded", "Left out"), ("skipped", "Skipped"), ("errors", "Refused with")):
+    reasons = (
+        ("excluded", "Left out"),
+        ("skipped", "Skipped"),
+        ("errors", "Refused with"),
+        ("unknown_reasons", "Unknown because"),
+    )
+    for name, text in reasons:
         if figures[name]:
             screen.say(f"{text}: {screen.mapping(figures[name])}")
     screen.say("\nHeld against the platform's own ledger:")

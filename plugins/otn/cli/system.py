@@ -48,9 +48,12 @@ def up(
 
     Pages come from AIRFLOW_CONN_MESSENGER_DEFAULT and the like, in the environment or in .env.
     """
+    place = Home.at(home)
+    if place.state().get("sandbox_port"):
+        screen.warn("This is a home of the demo: its page is a stand-in. Give real use a --home of its own.")
     with screen.Stages() as stages:
         state = machine.up(
-            Home.at(home), api_port=api_port, receiver_port=receiver_port, prepare=register_default, progress=stages
+            place, api_port=api_port, receiver_port=receiver_port, prepare=register_default, progress=stages
         )
     _show(state)
 

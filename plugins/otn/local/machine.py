@@ -101,8 +101,6 @@ def up(
         home.save_state(ports=_choose_ports(home, wanted, told))
         try:
             sandbox = sandbox_program(home)
-            if sandbox:
-                told.note("This is a home of the demo: its page is a stand-in. Give real use a --home of its own.")
             extra = (*extra_programs, *((sandbox,) if sandbox else ()))
             Startup(home, supervisor, caller, told, timeout_s).run(extra, prepare)
         except BaseException:

@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from otn.settings import (
     DATABASE_CONNECTION,
     DEFAULT_PAGE_CONNECTION,
     Connection,
+    ConnectionMissingError,
     PageSettings,
     database_url,
     page_settings,
@@ -30,9 +32,15 @@ def read_connection(connection_id: str) -> Connection:
     """A connection, from wherever Airflow keeps it (secrets backend, environment, its database).
 
     Raises:
-        AirflowNotFoundException: it is not defined.
+        ConnectionMissingError: it is not defined.
     """
-    found = BaseHook.get_connection(connection_id)
+    try:
+        found = BaseHook.get_connection(connection_id)
+    except AirflowNotFoundException:
+        raise ConnectionMissingError(
+            f"The connection {connection_id!r} is not defined. Create it in Airflow, "
+            f"or set AIRFLOW_CONN_{connection_id.upper()} to its JSON."
+        ) from None
     return Connection(
         connection_id=connection_id,
         conn_type=found.conn_type or "",

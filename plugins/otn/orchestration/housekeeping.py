@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import conf, task
-from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from otn.errors import ConfigurationError, OtnError
 from otn.orchestration.hook import read_connection
 from otn.orchestration.ingesting import HOUSEKEEPING_POOL
+from otn.settings import ConnectionMissingError, database_url
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,11 @@ def clean_metadata() -> None:
     """Let Airflow delete old runs of the DAGs that run by themselves."""
     try:
         connection = read_connection(AIRFLOW_CONNECTION)
-    except AirflowNotFoundException:
+    except ConnectionMissingError:
         raise AirflowSkipException(
             f"The connection {AIRFLOW_CONNECTION!r} is not defined, so Airflow's own tables are not cleaned here. "
             "Define it, or clean them with `airflow db clean` elsewhere."
         ) from None
-    from otn.settings import database_url
-
     _run_clean(database_url(connection), datetime.now(UTC) - timedelta(days=keep_days()))
 
 
