@@ -18,7 +18,7 @@ with DAG(
     allowed_run_types=["manual"],
     params=broadcast_params(),
     default_args=DEFAULT_ARGS,
-    max_active_runs=16,
+    max_active_runs=200,  # one that waits for its moment is active too
     tags=["otn", "sends messages"],
     description="Send a campaign",
     doc_md=str(Path(__file__).with_suffix(".md")),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -209,3 +210,29 @@ def test_bad_input_is_named_and_nothing_is_written(
     assert campaign_row(stage) is None
     assert stage.seen() == {}
     assert time.monotonic() - started < 60  # no retries of what cannot be cured
+
+
+def test_no_secret_and_nobodys_id_leaves_the_tasks(airflow: Airflow, stage: Stage, capsys: Any) -> None:
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    people = stage.opt_in(5)
+    stage.sandbox.block(stage.settings.page_id, people[:1])
+    run = airflow.run("otn_broadcast", lambda: answer("Approve") and None, **{**SPRING, "text": "Hi {{ first_name }}"})
+    assert run.xcom("report")["sent"] >= 4
+    with create_session() as session:
+        fields = session.scalars(
+            select(RenderedTaskInstanceFields).where(RenderedTaskInstanceFields.run_id == run.run_id)
+        ).all()
+        rendered = [str(one.rendered_fields) for one in fields]
+        asked = [one.body for one in session.scalars(select(HITLDetail))]
+    assert rendered
+    said = capsys.readouterr()
+    kept = "\n".join([said.out, said.err, str(run.xcoms), str(run.tasks), *rendered, *asked])
+    keys = [os.environ["OTN_ENCRYPTION_KEYS"], os.environ["OTN_HASH_KEY"]]
+    tokens = [row["token"] for row in stage.sandbox.tokens(stage.settings.page_id)]
+    secrets = [stage.settings.access_token, str(stage.settings.app_secret), *keys, *tokens, *people]
+    assert len(secrets) >= 14
+    assert [secret for secret in secrets if secret in kept] == []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_AGAIN = timedelta(minutes=1)  # send_at may be moved, and the campaign cancelled, while a run waits
+LOOK_AGAIN = timedelta(minutes=10)  # send_at may be moved, and the campaign cancelled, while a run waits
 
 
 @task

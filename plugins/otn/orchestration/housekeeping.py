@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,9 @@ KEEP_VARIABLE = "OTN_KEEP_AIRFLOW_DAYS"
 KEEP_DAYS = 30
 BATCH_ROWS = 10_000
 LIMIT = timedelta(hours=1)
+# Airflow 3.3.2 looks for a dag_id in this table, which has none; its rows go with their runs all the same.
+NOT_CLEANABLE = frozenset({"deadline"})
+_UNCLEANED = re.compile(r"error when attempting to clean table '(\w+)'")
 # The connection to Airflow's own database. Task processes are not given its address, and rightly so.
 AIRFLOW_CONNECTION = "airflow_db"
 
@@ -74,7 +78,7 @@ def clean_metadata() -> None:
 
 def _run_clean(url: str, before: datetime) -> None:
     command = [
-        sys.executable, "-m", "airflow", "db", "clean", "--yes", "--skip-archive", "--error-on-cleanup-failure",
+        sys.executable, "-m", "airflow", "db", "clean", "--yes", "--skip-archive",
         "--clean-before-timestamp", before.isoformat(timespec="seconds"),
         "--tables", ",".join(TABLES),
         "--dag-ids", ",".join(MACHINE_DAGS),
@@ -93,7 +97,8 @@ def _run_clean(url: str, before: datetime) -> None:
     )
     for line in done.stdout.splitlines():
         log.info("%s", line)
-    if done.returncode:
+    uncleaned = set(_UNCLEANED.findall(done.stdout)) - NOT_CLEANABLE
+    if done.returncode or uncleaned:
         raise CleaningError
 
 
