@@ -167,3 +167,9 @@ def test_the_plugin_scanner_loads_one_module() -> None:
     assert found["errors"] == {}
     assert "otn" in found["plugins"]
     assert [name for name in found["modules"] if name != "otn" and not name.startswith("otn.")] == ["airflow_plugin"]
+
+
+def test_no_module_of_ours_could_replace_one_of_pythons() -> None:
+    """Should .airflowignore get lost, Airflow would run every file under its bare name."""
+    files = (ROOT / "plugins").rglob("*.py")
+    assert [file for file in files if file.stem in sys.stdlib_module_names] == []

@@ -18,7 +18,7 @@ from otn.local.processes import end_home, serving
 
 pytest.register_assert_rewrite("tests.system.accounts", "tests.system.machinery")
 
-from tests.system.hits import Hit, hit, sender  # noqa: E402 - after the line above
+from tests.system.hits import Hit, hit, hit_each, sender  # noqa: E402 - after the line above
 from tests.system.machinery import System, eventually  # noqa: E402
 
 ORDER = (
@@ -77,9 +77,7 @@ def killed_senders(opted_in: System) -> dict[str, Hit]:
         "marked": lambda: _mark_and_trigger(system, "marked", runs),
     }
     runs = {name: system.trigger(system.scenes[name]) for name in blows}
-    hits = {
-        name: hit(system, system.scenes[name], blow, senders_die=name != "orphaned") for name, blow in blows.items()
-    }
+    hits = hit_each(system, blows, survivors={"orphaned"})
     return {name: replace(found, run=runs[name]) for name, found in hits.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,14 +51,18 @@ def progress(system: System, scene: Scene) -> Any:
     return system.rows(PROGRESS, found[0].id)[0] if found else None
 
 
-def in_mid_chunk(system: System, scene: Scene) -> Any:
-    """Wait until a fifth of the people are answered and a call is under way."""
+def is_in_mid_chunk(system: System, scene: Scene) -> bool:
+    """Whether a fifth of the people are answered and a call is under way; a campaign past that is a missed chance."""
+    now = progress(system, scene)
+    if not now or now.answers < len(scene.people) / 5:
+        return False
+    assert now.answers < len(scene.people), f"{scene.name} was over before the blow"
+    return bool(now.intents > now.answers)
 
-    def sending() -> Any:
-        now = progress(system, scene)
-        return now if now and now.answers >= len(scene.people) / 5 and now.intents > now.answers else None
 
-    return eventually(sending, f"{scene.name} in mid-chunk")
+def in_mid_chunk(system: System, scene: Scene) -> None:
+    """Wait until it is."""
+    eventually(lambda: is_in_mid_chunk(system, scene), f"{scene.name} in mid-chunk")
 
 
 def sender(system: System, scene: Scene) -> psutil.Process:
@@ -77,6 +81,27 @@ def hit(system: System, scene: Scene, blow: Callable[[], object], *, senders_die
     )
     senders = list(now.senders) if senders_die else []
     return Hit(scene, at, senders, now.intents - now.answers, len(scene.people) - called)
+
+
+def hit_each(system: System, blows: Mapping[str, Callable[[], object]], survivors: Collection[str]) -> dict[str, Hit]:
+    """Let each campaign's blow fall when it is in mid-chunk, whichever is first.
+
+    Args:
+        system: the running system.
+        blows: by scene.
+        survivors: scenes whose sender lives on.
+    """
+    hits: dict[str, Hit] = {}
+
+    def all_hit() -> bool:
+        for name in blows.keys() - hits.keys():
+            scene = system.scenes[name]
+            if is_in_mid_chunk(system, scene):
+                hits[name] = hit(system, scene, blows[name], senders_die=name not in survivors)
+        return hits.keys() == blows.keys()
+
+    eventually(all_hit, f"{', '.join(blows)} in mid-chunk")
+    return hits
 
 
 def take_up_s(system: System, found: Hit) -> float:

@@ -315,10 +315,10 @@ class _Sender:
     def _heed(self, current: _Slice, result: SendResult, outcome: Outcome) -> None:
         """What one answer means for the calls that have not started yet."""
         if outcome is Outcome.PAGE_HALTED:
-            meaning = result.verdict.meaning if result.verdict else "the page was refused"
+            meaning = (result.verdict.meaning if result.verdict else "the page was refused").rstrip(".")
             code = result.error.code if result.error else None
             current.page_reason = (
-                f"Messenger refused the page ({code}): {meaning}. Mend the page's connection or permission, "
+                f"Messenger refused the page ({code}): {meaning.rstrip('.')}. Mend the page's connection or permission, "
                 "then trigger the campaign again."
             )
             current.stop.set()

@@ -8,8 +8,8 @@ import typer
 
 from otn.cli import screen
 from otn.cli.examination import Examination
+from otn.cli.page_check import Level
 from otn.cli.place import HomeOption, JsonOption
-from otn.cli.platform import Level
 
 MARKS: dict[Level, str] = {"green": "✓", "yellow": "!", "red": "✗"}
 

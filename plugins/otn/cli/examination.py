@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from otn.cli.page_check import Level, check_page
 from otn.cli.place import away, database_of, settings
-from otn.cli.platform import Level, check_page
 from otn.consent import pages
 from otn.consent.pages import Page
 from otn.crypto import DecryptionError, Keyring, read_keyring

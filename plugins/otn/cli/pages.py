@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from otn.cli import screen
+from otn.cli.page_check import Finding, PageCheck
 from otn.cli.place import HomeOption, JsonOption, database, settings
-from otn.cli.platform import Finding, PageCheck
 from otn.consent import pages
 from otn.database import transaction
 from otn.errors import OtnError
