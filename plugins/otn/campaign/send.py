@@ -318,7 +318,7 @@ class _Sender:
             meaning = (result.verdict.meaning if result.verdict else "the page was refused").rstrip(".")
             code = result.error.code if result.error else None
             current.page_reason = (
-                f"Messenger refused the page ({code}): {meaning.rstrip('.')}. Mend the page's connection or permission, "
+                f"Messenger refused the page ({code}): {meaning}. Mend the page's connection or permission, "
                 "then trigger the campaign again."
             )
             current.stop.set()
