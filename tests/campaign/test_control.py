@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from otn.campaign import approval as approvals
 from otn.campaign import control, ledger, plan
 from otn.campaign.answers import Answer
-from otn.campaign.control import CampaignCancelledError, CampaignUnknownError, ContentDiffersError
+from otn.campaign.control import ContentDiffersError
 from otn.campaign.model import CampaignSpec, IfLate
+from otn.campaign.state import CampaignCancelledError, CampaignUnknownError
 from otn.errors import UsageError
 from tests.campaign.stage import Stage
 from tests.clean import database, emptied_url
@@ -188,16 +190,16 @@ def test_opened_again_a_stopped_campaign_goes_on_and_so_does_its_page(stage: Sta
 @pytest.mark.parametrize(("people", "cap"), [(0, 10), (5, 15), (100, 110), (200, 220)])
 def test_a_campaign_that_nobody_approved_asks_and_says_how_many(stage: Stage, people: int, cap: int) -> None:
     stage.opt_in(people) if people else None
-    question = control.start_question(stage.engine, opened(stage).id)
-    assert question == control.StartQuestion("approval", expected=people, cap=cap)
+    question = approvals.start_question(stage.engine, opened(stage).id)
+    assert question == approvals.StartQuestion("approval", expected=people, cap=cap)
 
 
 def test_after_a_yes_there_is_nothing_to_ask(stage: Stage) -> None:
     stage.opt_in(3)
     campaign = opened(stage)
-    control.approve(stage.engine, campaign.id, actor="bob", cap=13)
+    approvals.approve(stage.engine, campaign.id, actor="bob", cap=13)
     assert state_of(stage, campaign.id) == "scheduled"
-    assert control.start_question(stage.engine, campaign.id) is None
+    assert approvals.start_question(stage.engine, campaign.id) is None
     assert control.get(stage.engine, campaign.id).approved
     assert stage.sql("SELECT approved_by, approved_cap, approved_late FROM otn.campaign") == [("bob", 13, False)]
     assert told(stage, campaign.id)[-1] == ("bob", "approved")
@@ -205,19 +207,19 @@ def test_after_a_yes_there_is_nothing_to_ask(stage: Stage) -> None:
 
 def test_without_approval_there_is_nothing_to_ask(stage: Stage) -> None:
     stage.opt_in(30)
-    assert control.start_question(stage.engine, stage.open()) is None
+    assert approvals.start_question(stage.engine, stage.open()) is None
 
 
 def test_more_people_than_the_yes_covered_are_asked_about_again(stage: Stage) -> None:
     stage.opt_in(3)
     campaign = opened(stage).id
-    control.approve(stage.engine, campaign, actor="bob", cap=3)
-    assert control.start_question(stage.engine, campaign) is None  # exactly at the cap is within it
+    approvals.approve(stage.engine, campaign, actor="bob", cap=3)
+    assert approvals.start_question(stage.engine, campaign) is None  # exactly at the cap is within it
     stage.opt_in(1)
-    question = control.start_question(stage.engine, campaign)
-    assert question == control.StartQuestion("over_cap", expected=4, cap=14)
-    control.approve(stage.engine, campaign, actor="bob", cap=question.cap)
-    assert control.start_question(stage.engine, campaign) is None
+    question = approvals.start_question(stage.engine, campaign)
+    assert question == approvals.StartQuestion("over_cap", expected=4, cap=14)
+    approvals.approve(stage.engine, campaign, actor="bob", cap=question.cap)
+    assert approvals.start_question(stage.engine, campaign) is None
 
 
 @pytest.mark.parametrize(("minutes", "late"), [(30, False), (59, False), (61, True), (60 * 24 * 40, True)])
@@ -225,42 +227,42 @@ def test_more_people_than_the_yes_covered_are_asked_about_again(stage: Stage) ->
 def test_late_is_asked_about(stage: Stage, minutes: int, late: bool, approval: bool) -> None:
     campaign = opened(stage, send_at=ago(minutes=minutes), late_after=HOUR, approval=approval).id
     if approval:
-        control.approve(stage.engine, campaign, actor="bob", cap=10)
-    question = control.start_question(stage.engine, campaign)
-    assert question == (control.StartQuestion("late", 0, 10) if late else None)
-    control.approve(stage.engine, campaign, actor="bob", cap=10, late=True)
-    assert control.start_question(stage.engine, campaign) is None
+        approvals.approve(stage.engine, campaign, actor="bob", cap=10)
+    question = approvals.start_question(stage.engine, campaign)
+    assert question == (approvals.StartQuestion("late", 0, 10) if late else None)
+    approvals.approve(stage.engine, campaign, actor="bob", cap=10, late=True)
+    assert approvals.start_question(stage.engine, campaign) is None
 
 
 def test_a_yes_that_was_not_for_a_late_start_does_not_cover_it(stage: Stage) -> None:
     campaign = opened(stage, send_at=ago(hours=2)).id
-    question = control.start_question(stage.engine, campaign)
+    question = approvals.start_question(stage.engine, campaign)
     assert question is not None
     assert question.kind == "approval"
-    control.approve(stage.engine, campaign, actor="bob", cap=10)
-    question = control.start_question(stage.engine, campaign)
+    approvals.approve(stage.engine, campaign, actor="bob", cap=10)
+    question = approvals.start_question(stage.engine, campaign)
     assert question is not None
     assert question.kind == "late"
 
 
 def test_if_late_send_it_is_sent(stage: Stage) -> None:
     campaign = opened(stage, send_at=ago(days=2), if_late=IfLate.SEND, approval=False).id
-    assert control.start_question(stage.engine, campaign) is None
+    assert approvals.start_question(stage.engine, campaign) is None
     assert state_of(stage, campaign) == "scheduled"
 
 
 @pytest.mark.parametrize("approval", [True, False])
 def test_if_late_cancel_it_is_cancelled(stage: Stage, approval: bool) -> None:
     campaign = opened(stage, send_at=ago(hours=2), if_late=IfLate.CANCEL, approval=approval).id
-    assert control.start_question(stage.engine, campaign) is None
+    assert approvals.start_question(stage.engine, campaign) is None
     assert state_of(stage, campaign) == "cancelled"
     assert told(stage, campaign)[-1] == ("schedule", "cancelled")
-    assert control.start_question(stage.engine, campaign) is None
+    assert approvals.start_question(stage.engine, campaign) is None
 
 
 def test_if_late_cancel_a_campaign_in_time_goes_on(stage: Stage) -> None:
     campaign = opened(stage, send_at=ago(minutes=59), if_late=IfLate.CANCEL, approval=False).id
-    assert control.start_question(stage.engine, campaign) is None
+    assert approvals.start_question(stage.engine, campaign) is None
     assert state_of(stage, campaign) == "scheduled"
 
 
@@ -268,7 +270,7 @@ def test_a_campaign_that_is_sending_is_never_late(stage: Stage) -> None:
     campaign = opened(stage, send_at=ago(hours=2), if_late=IfLate.SEND, approval=False).id
     plan.plan(stage.engine, campaign, messages_per_second=None)
     stage.sql("UPDATE otn.campaign SET if_late = 'cancel'")
-    assert control.start_question(stage.engine, campaign) is None
+    assert approvals.start_question(stage.engine, campaign) is None
     assert state_of(stage, campaign) == "sending"
 
 
@@ -276,11 +278,11 @@ def test_a_campaign_that_is_sending_is_never_late(stage: Stage) -> None:
 def test_a_no_cancels_until_it_is_sending(stage: Stage, yes_first: bool) -> None:
     campaign = opened(stage).id
     if yes_first:
-        control.approve(stage.engine, campaign, actor="bob", cap=10)
-    control.reject(stage.engine, campaign, actor="carl", reason="typo")
+        approvals.approve(stage.engine, campaign, actor="bob", cap=10)
+    approvals.reject(stage.engine, campaign, actor="carl", reason="typo")
     assert state_of(stage, campaign) == "cancelled"
     assert told(stage, campaign)[-1] == ("carl", "rejected")
-    control.reject(stage.engine, campaign, actor="carl", reason="typo")  # twice is once
+    approvals.reject(stage.engine, campaign, actor="carl", reason="typo")  # twice is once
     assert told(stage, campaign).count(("carl", "rejected")) == 1
 
 
@@ -289,7 +291,7 @@ def test_a_no_that_comes_when_it_is_sending_changes_nothing(stage: Stage, then: 
     stage.opt_in(1)
     campaign = stage.planned()
     stage.sql("UPDATE otn.campaign SET state = %s WHERE state <> %s", then, then)
-    control.reject(stage.engine, campaign, actor="carl", reason="too late")
+    approvals.reject(stage.engine, campaign, actor="carl", reason="too late")
     assert state_of(stage, campaign) == then
     assert stage.report(campaign)["waiting"] == 1
 
@@ -297,8 +299,8 @@ def test_a_no_that_comes_when_it_is_sending_changes_nothing(stage: Stage, then: 
 def test_yes_and_no_at_the_same_moment_lead_to_one_of_the_two(stage: Stage) -> None:
     campaign = opened(stage).id
     errors = at_once(
-        lambda: control.approve(stage.engine, campaign, actor="bob", cap=10),
-        lambda: control.reject(stage.engine, campaign, actor="carl", reason="no"),
+        lambda: approvals.approve(stage.engine, campaign, actor="bob", cap=10),
+        lambda: approvals.reject(stage.engine, campaign, actor="carl", reason="no"),
     )
     assert all(isinstance(error, UsageError) for error in errors)
     assert state_of(stage, campaign) == "cancelled"  # a yes never undoes a no, and a no undoes an early yes
@@ -588,7 +590,7 @@ def test_a_campaign_is_found_by_page_and_key(stage: Stage) -> None:
 
 
 def test_a_number_that_is_none_is_told(stage: Stage) -> None:
-    for decide in (control.get, control.start_question, control.end_run):
+    for decide in (control.get, approvals.start_question, control.end_run):
         with pytest.raises(CampaignUnknownError, match="no campaign number 999999"):
             decide(stage.engine, 999_999)
 

@@ -14,11 +14,12 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
+from otn.campaign import approval as approvals
 from otn.campaign import control, evidence, ledger, report
 from otn.campaign.answers import Answer, from_result, not_called
-from otn.campaign.control import CampaignCancelledError
 from otn.campaign.model import CampaignSpec
 from otn.campaign.render import RenderError, TemplateError, compile_message
+from otn.campaign.state import CampaignCancelledError
 from otn.crypto import DecryptionError, Keyring, new_key, read_keyring
 from otn.database import DatabaseAwayError, transaction
 from otn.errors import ConfigurationError
@@ -218,9 +219,9 @@ def test_a_second_trigger_that_wants_an_approval_gets_it(stage: Stage) -> None:
 
 def test_nobody_can_say_yes_to_what_was_cancelled(stage: Stage) -> None:
     campaign = open_for_approval(stage).id
-    control.reject(stage.engine, campaign, actor="carl", reason="typo")
+    approvals.reject(stage.engine, campaign, actor="carl", reason="typo")
     with pytest.raises(CampaignCancelledError):
-        control.approve(stage.engine, campaign, actor="bob", cap=10)
+        approvals.approve(stage.engine, campaign, actor="bob", cap=10)
     assert stage.sql("SELECT approved_by FROM otn.campaign") == [(None,)]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from otn.campaign import approval as approvals
 from otn.campaign import audience, control, plan
 from otn.campaign.model import CampaignSpec
 from otn.campaign.plan import NotStartableError
@@ -255,7 +256,7 @@ def test_whoever_opted_in_between_the_approval_and_the_plan_belongs(stage: Stage
     ).id
     with pytest.raises(NotStartableError, match="Approve it"):
         written(stage, campaign)
-    control.approve(stage.engine, campaign, actor="anna", cap=12)
+    approvals.approve(stage.engine, campaign, actor="anna", cap=12)
     late = stage.opt_in(1)
     assert written(stage, campaign).planned == 3
     assert late[0] in planned_psids(stage, campaign)

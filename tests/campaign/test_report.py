@@ -9,7 +9,7 @@ import pytest
 
 from otn.campaign import control, ledger, report
 from otn.campaign.answers import Answer
-from otn.campaign.control import CampaignUnknownError
+from otn.campaign.state import CampaignUnknownError
 from tests.campaign.stage import Stage
 from tests.clean import database, emptied_url
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from otn.campaign import approval as approvals
 from otn.campaign import control, ledger, plan, report
 from otn.campaign.answers import Answer
 from otn.campaign.control import ContentDiffersError
@@ -329,7 +330,7 @@ def test_a_silence_that_the_platform_wants_is_not_taken_up_by_permits(make_stage
 def test_more_people_than_were_approved_are_not_planned(stage: Stage) -> None:
     stage.opt_in(3)
     campaign = stage.open()
-    control.approve(stage.engine, campaign, actor="boss", cap=2)
+    approvals.approve(stage.engine, campaign, actor="boss", cap=2)
     with pytest.raises(plan.NotStartableError, match="asks again"):
         plan.plan(stage.engine, campaign, messages_per_second=None)
     assert stage.states(campaign) == {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from otn.campaign import control
+from otn.campaign import approval as approvals
 from tests.campaign.stage import Stage
 from tests.dags.airflow_runs import Airflow, Question, answer, let_time_pass
 
@@ -81,7 +81,7 @@ def test_more_people_than_the_yes_covered_are_asked_about_again(airflow: Airflow
         asked.append(answer("Approve", "Bob"))
 
     moment = datetime.now(UTC) + timedelta(seconds=15)
-    plain = control.approve
+    plain = approvals.approve
     late_comers = iter([50, 0])
 
     def approve_and_grow(*arguments: Any, **values: Any) -> None:
@@ -90,7 +90,7 @@ def test_more_people_than_the_yes_covered_are_asked_about_again(airflow: Airflow
             stage.opt_in(people)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(control, "approve", approve_and_grow)
+        patch.setattr(approvals, "approve", approve_and_grow)
         run = airflow.run("otn_broadcast", person, **SPRING, send_at=moment.isoformat())
     assert run.state == "success", run
     assert [question.task for question in asked] == ["approval", "start_check"]

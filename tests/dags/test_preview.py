@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from otn.campaign.control import StartQuestion
+from otn.campaign.approval import StartQuestion
 from otn.campaign.model import Audience
 from otn.orchestration.approval import response_time
 from otn.orchestration.preview import Preview, code, fence

@@ -59,7 +59,7 @@ SCENES = (
     Scene("cured", 40),
     Scene("task_killed", 250, 15),
     Scene("worker_killed", 250, 15),
-    Scene("orphaned", 300, 3),  # lasts longer than Airflow needs to miss a heartbeat: two may send at once
+    Scene("orphaned", 360, 3),  # lasts longer than Airflow needs to miss a heartbeat: two may send at once
     Scene("cleared", 250, 15),
     Scene("marked", 250, 15),
     Scene("scheduler_killed", 350, 15),

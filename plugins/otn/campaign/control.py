@@ -6,27 +6,17 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from otn.campaign.audience import count
-from otn.campaign.model import CampaignSpec, CampaignState, IfLate
+from otn.campaign.model import CampaignSpec, CampaignState
+from otn.campaign.state import CampaignCancelledError, CampaignUnknownError, audit, lock, move
 from otn.database import Engine, PsycopgConnection, queries, transaction
 from otn.errors import UsageError
 
 Scope = Literal["waiting", "refused", "unknown"]
 RESUMABLE = (CampaignState.PAUSED, CampaignState.HALTED, CampaignState.INTERRUPTED)
-CAP_TOLERANCE = 0.10  # an audience may grow so much between approval and sending without a second question
-CAP_TOLERANCE_PEOPLE = 10
 
 
 class ContentDiffersError(UsageError):
     """A campaign of this key exists with other content. Use a new key, or trigger it with the same content."""
-
-
-class CampaignCancelledError(UsageError):
-    """The campaign was cancelled. Use a new key."""
-
-
-class CampaignUnknownError(UsageError):
-    """There is no such campaign."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +42,6 @@ class Campaign:
     send_at: Any
     planned: bool
     nothing_to_send: bool
-
-
-@dataclass(frozen=True)
-class StartQuestion:
-    """What a person must answer before the campaign may start.
-
-    Args:
-        kind: ``approval`` (never asked), ``late`` or ``over_cap``.
-        expected: people who would get the message now.
-        cap: the number that a yes covers: a tenth more, at least ten people.
-    """
-
-    kind: Literal["approval", "late", "over_cap"]
-    expected: int
-    cap: int
-
-
-def lock(connection: PsycopgConnection, campaign_id: int) -> Any:
-    """The campaign's row, held until the transaction ends.
-
-    Raises:
-        CampaignUnknownError: there is none of this id.
-    """
-    row = queries("campaign").lock_campaign(connection, campaign_id=campaign_id)
-    if row is None:
-        raise CampaignUnknownError(f"There is no campaign number {campaign_id}. Look at `./otn campaigns list`.")
-    return row
 
 
 def open_campaign(
@@ -140,14 +103,12 @@ def open_campaign(
                 f"The campaign {spec.key!r} was cancelled. Use a new key to send it after all."
             )
         if row.state == CampaignState.SCHEDULED and spec.approval and row.approved_at is None:
-            _move(
-                connection, row.id, CampaignState.AWAITING_APPROVAL
-            )  # the second trigger wants what the first did not
+            move(connection, row.id, CampaignState.AWAITING_APPROVAL)  # the second trigger wants what the first did not
         queries("campaign").reschedule(connection, campaign_id=row.id, **settings)
         if row.state == CampaignState.DRAFT:
             first = CampaignState.AWAITING_APPROVAL if row.needs_approval else CampaignState.SCHEDULED
-            _move(connection, row.id, first)
-            _audit(connection, actor, "opened", row, {"state": first.value})
+            move(connection, row.id, first)
+            audit(connection, actor, "opened", row, {"state": first.value})
         else:
             _take_up(connection, row, actor)
         return _campaign(connection, row.id)
@@ -167,8 +128,8 @@ def _resume(connection: PsycopgConnection, row: Any, actor: str) -> None:
     queries("campaign").clear_stop_window(connection, campaign_id=row.id)
     queries("campaign").resume_page(connection, page_id=row.page_id)
     queries("campaign").let_waiting_go(connection, campaign_id=row.id)
-    _move(connection, row.id, CampaignState.SENDING)
-    _audit(connection, actor, "resumed", row, {"from": row.state})
+    move(connection, row.id, CampaignState.SENDING)
+    audit(connection, actor, "resumed", row, {"from": row.state})
 
 
 def _campaign(connection: PsycopgConnection, campaign_id: int) -> Campaign:
@@ -213,69 +174,6 @@ def listing(engine: Engine, most: int = 100) -> list[dict[str, Any]]:
         return [row._asdict() for row in queries("campaign").list_campaigns(connection, most=most)]
 
 
-def start_question(engine: Engine, campaign_id: int) -> StartQuestion | None:
-    """What must be asked before the plan is made; None when it may be made now, or there is nothing to plan.
-
-    A late campaign whose author chose ``if_late=cancel`` is cancelled here.
-    """
-    with transaction(engine) as connection:
-        row = lock(connection, campaign_id)
-    if row.planned_at is not None or row.state == CampaignState.CANCELLED:
-        return None
-    late = row.send_at is not None and row.now > row.send_at + row.late_after
-    if late and row.if_late == IfLate.CANCEL:
-        cancel(engine, campaign_id, actor="schedule", reason="late")
-        return None
-    expected = count(
-        engine,
-        topic_id=row.topic_id,
-        include_labels=row.include_labels,
-        exclude_labels=row.exclude_labels,
-        max_recipients=row.max_recipients,
-    ).recipients
-    kind: Literal["approval", "late", "over_cap"] | None = None
-    if row.needs_approval and row.approved_at is None:
-        kind = "approval"
-    elif late and row.if_late == IfLate.ASK and not row.approved_late:
-        kind = "late"
-    elif row.approved_cap is not None and expected > row.approved_cap:
-        kind = "over_cap"
-    return StartQuestion(kind=kind, expected=expected, cap=_cap(expected)) if kind else None
-
-
-def _cap(expected: int) -> int:
-    return expected + max(CAP_TOLERANCE_PEOPLE, int(expected * CAP_TOLERANCE))
-
-
-def approve(engine: Engine, campaign_id: int, *, actor: str, cap: int, late: bool = False) -> None:
-    """Somebody said yes.
-
-    Args:
-        engine: the project's database.
-        campaign_id: ``otn.campaign.id``.
-        actor: who.
-        cap: people at most that the yes covers.
-        late: the yes covers a late start too.
-    """
-    with transaction(engine) as connection:
-        row = lock(connection, campaign_id)
-        if row.state == CampaignState.CANCELLED:
-            raise CampaignCancelledError(f"The campaign {row.key!r} was cancelled; nothing is left to approve.")
-        queries("campaign").approve(connection, campaign_id=campaign_id, actor=actor, cap=cap, late=late)
-        if row.state == CampaignState.AWAITING_APPROVAL:
-            _move(connection, campaign_id, CampaignState.SCHEDULED)
-        _audit(connection, actor, "approved", row, {"cap": cap, "late": late})
-
-
-def reject(engine: Engine, campaign_id: int, *, actor: str, reason: str) -> None:
-    """Somebody said no, or nobody answered in time: cancelled, unless another run has started it meanwhile."""
-    with transaction(engine) as connection:
-        row = lock(connection, campaign_id)
-        if row.state in {CampaignState.DRAFT, CampaignState.AWAITING_APPROVAL, CampaignState.SCHEDULED}:
-            _move(connection, campaign_id, CampaignState.CANCELLED)
-            _audit(connection, actor, "rejected", row, {"reason": reason})
-
-
 def pause(engine: Engine, campaign_id: int, *, actor: str) -> None:
     """Stop claiming; calls that are under way end (2 s of the page's pace at most)."""
     with transaction(engine) as connection:
@@ -284,8 +182,8 @@ def pause(engine: Engine, campaign_id: int, *, actor: str) -> None:
             return
         if row.state != CampaignState.SENDING:
             raise UsageError(f"The campaign {row.key!r} is {row.state}; only one that is sending can be paused.")
-        _move(connection, campaign_id, CampaignState.PAUSED)
-        _audit(connection, actor, "paused", row, {})
+        move(connection, campaign_id, CampaignState.PAUSED)
+        audit(connection, actor, "paused", row, {})
 
 
 def resume(engine: Engine, campaign_id: int, *, actor: str) -> None:
@@ -308,8 +206,8 @@ def cancel(engine: Engine, campaign_id: int, *, actor: str, reason: str = "") ->
         if row.state == CampaignState.FINISHED:
             raise UsageError(f"The campaign {row.key!r} is finished; there is nothing to cancel.")
         given_up = queries("campaign").cancel_waiting(connection, campaign_id=campaign_id)
-        _move(connection, campaign_id, CampaignState.CANCELLED)
-        _audit(connection, actor, "cancelled", row, {"waiting": given_up, "reason": reason})
+        move(connection, campaign_id, CampaignState.CANCELLED)
+        audit(connection, actor, "cancelled", row, {"waiting": given_up, "reason": reason})
 
 
 def halt(connection: PsycopgConnection, row: Any, reason: str, *, page: bool = False) -> None:
@@ -324,8 +222,8 @@ def halt(connection: PsycopgConnection, row: Any, reason: str, *, page: bool = F
     if page:
         queries("campaign").halt_page(connection, page_id=row.page_id, reason=reason)
     if row.state == CampaignState.SENDING:
-        _move(connection, row.id, CampaignState.HALTED, reason)
-        _audit(connection, "stop rule", "halted", row, {"reason": reason, "page": page})
+        move(connection, row.id, CampaignState.HALTED, reason)
+        audit(connection, "stop rule", "halted", row, {"reason": reason, "page": page})
 
 
 def retry(engine: Engine, campaign_id: int, *, scope: Scope, actor: str) -> int:
@@ -360,7 +258,7 @@ def retry(engine: Engine, campaign_id: int, *, scope: Scope, actor: str) -> int:
             touched = queries("campaign").remaining(connection, campaign_id=campaign_id).waiting
         if touched and row.state != CampaignState.SENDING:
             _resume(connection, row, actor)
-        _audit(connection, actor, "retried", row, {"scope": scope, "rows": touched})
+        audit(connection, actor, "retried", row, {"scope": scope, "rows": touched})
         return int(touched)
 
 
@@ -379,8 +277,8 @@ def end_run(engine: Engine, campaign_id: int) -> CampaignState:
         end = CampaignState.INTERRUPTED if left.waiting or left.sending else CampaignState.FINISHED
         if end == row.state:
             return end
-        _move(connection, campaign_id, end)
-        _audit(
+        move(connection, campaign_id, end)
+        audit(
             connection,
             "run",
             end.value,
@@ -388,18 +286,3 @@ def end_run(engine: Engine, campaign_id: int) -> CampaignState:
             {"waiting": left.waiting, "sending": left.sending, "unknown": left.unknown},
         )
         return end
-
-
-def _move(connection: PsycopgConnection, campaign_id: int, state: CampaignState, reason: str | None = None) -> None:
-    queries("campaign").change_state(connection, campaign_id=campaign_id, state=state.value, reason=reason)
-
-
-def _audit(connection: PsycopgConnection, actor: str, action: str, row: Any, detail: dict[str, Any]) -> None:
-    queries("campaign").write_audit(
-        connection,
-        actor=actor,
-        action=action,
-        page_id=row.page_id,
-        campaign_id=row.id,
-        detail=json.dumps(detail),
-    )

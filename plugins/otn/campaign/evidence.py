@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from otn.campaign.control import lock
+from otn.campaign.state import lock
 from otn.database import Engine, PsycopgConnection, queries, transaction
 
 SLICE = 10_000

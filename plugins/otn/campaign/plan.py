@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otn.campaign.control import lock
 from otn.campaign.model import CampaignState
 from otn.campaign.render import compile_message
+from otn.campaign.state import lock
 from otn.database import Engine, queries, transaction
 from otn.errors import OtnError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from otn.campaign.control import CampaignUnknownError
 from otn.campaign.model import CampaignState
+from otn.campaign.state import CampaignUnknownError
 from otn.database import Engine, queries, transaction
 
 EXPORT_ROWS = 10_000

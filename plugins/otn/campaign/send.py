@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 
 from otn.campaign import answers, ledger
 from otn.campaign.answers import Answer
-from otn.campaign.control import get, halt, lock
+from otn.campaign.control import get, halt
 from otn.campaign.ledger import Claimed, Claims, Source, WaitingChunk
 from otn.campaign.model import CampaignState
 from otn.campaign.pace import Pace
 from otn.campaign.render import MessageTemplate, RenderError, compile_message
+from otn.campaign.state import lock
 from otn.crypto import DecryptionError, Keyring
 from otn.database import DatabaseError, Engine, queries, transaction
 from otn.errors import ConfigurationError

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 from otn.orchestration.runs import stop_run
 
 if TYPE_CHECKING:
-    from otn.campaign.control import StartQuestion
+    from otn.campaign.approval import StartQuestion
     from otn.orchestration.preview import Preview
 
 LONGEST_WAIT = timedelta(hours=2)
@@ -36,7 +36,7 @@ class CampaignApproval(ApprovalOperator):
 
     Args:
         campaign_id: what an earlier task returned: ``otn.campaign.id``.
-        questions: kinds that this task asks; see ``otn.campaign.control.StartQuestion``.
+        questions: kinds that this task asks; see ``otn.campaign.approval.StartQuestion``.
     """
 
     template_fields: Collection[str] = ("campaign_id",)
@@ -53,7 +53,7 @@ class CampaignApproval(ApprovalOperator):
 
     def execute(self, context: Any) -> dict[str, Any] | None:
         """Ask, or go on at once."""
-        from otn.campaign.control import start_question
+        from otn.campaign.approval import start_question
         from otn.orchestration.hook import make_engine
         from otn.orchestration.preview import Preview
 
@@ -77,7 +77,7 @@ class CampaignApproval(ApprovalOperator):
         self, context: Any, event: dict[str, Any], cap: int = 0, kind: str = "approval"
     ) -> dict[str, Any] | None:
         """Write down the answer: yes up to the cap, no, or no answer in time."""
-        from otn.campaign.control import approve, reject, start_question
+        from otn.campaign.approval import approve, reject, start_question
         from otn.orchestration.hook import make_engine
 
         if "error" in event:

@@ -40,7 +40,7 @@ class Bench:
         Raises:
             ConfigurationError: the page's connection is incomplete, or speaks for another page by now.
         """
-        from otn.campaign.control import CampaignUnknownError
+        from otn.campaign.state import CampaignUnknownError
         from otn.database import queries, transaction
 
         engine = make_engine()

@@ -61,8 +61,9 @@ def _page_and_topic(engine: Engine, request: BroadcastRequest) -> tuple[Page, To
 
 def _check(engine: Engine, request: BroadcastRequest, context: Any, hook: Any, page: Page) -> None:
     """Everything that would go wrong later, now, while nothing is written."""
-    from otn.campaign.control import CampaignUnknownError, find
+    from otn.campaign.control import find
     from otn.campaign.render import compile_message
+    from otn.campaign.state import CampaignUnknownError
     from otn.orchestration.bench import refuse_other_page
 
     refuse_other_page(hook.settings, page.page_id)
@@ -176,7 +177,8 @@ def canary(campaign_id: int) -> list[int]:
 
 def _halt_on_bad_canary(bench: Bench, campaign_id: int, result: ChunkResult) -> bool:
     """A canary is judged by a few answers, where the stop rules of a whole campaign wait for hundreds."""
-    from otn.campaign.control import halt, lock
+    from otn.campaign.control import halt
+    from otn.campaign.state import lock
     from otn.database import transaction
 
     answered = result.sent + result.refused + result.unknown
