@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from otn.local.ports import HOST, PortTakenError, free_port, is_free
+from otn.local.ports import HOST, PortClaims, PortTakenError, free_port, is_free
 
 
 def test_a_port_that_somebody_listens_on_is_not_given() -> None:
@@ -26,3 +26,12 @@ def test_no_port_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("otn.local.ports.is_free", lambda _: False)
     with pytest.raises(PortTakenError):
         free_port()
+
+
+def test_two_starts_at_once_choose_different_ports() -> None:
+    with PortClaims() as second:
+        with PortClaims() as first:
+            port = free_port(claims=first)
+            assert free_port(port, claims=second) != port
+            assert not second.take(port)
+        assert second.take(port)

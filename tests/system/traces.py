@@ -92,6 +92,7 @@ def tables(system: System, database: str) -> Iterator[tuple[str, str]]:
         psycopg2.connect(host=HOST, port=port, user="postgres", password=password, dbname=database)
     ) as connection:
         cursor = connection.cursor()
+        cursor.execute("SET bytea_output = escape")  # text inside of bytes stays text
         cursor.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
             " ORDER BY 1, 2"

@@ -10,7 +10,7 @@ from otn.errors import UsageError
 from otn.local import health
 from otn.local.environment import caller_environment
 from otn.local.home import ADMIN, Home
-from otn.local.ports import HOST, PortTakenError, free_port, is_free
+from otn.local.ports import HOST, PortClaims, PortTakenError, free_port, is_free
 from otn.local.processes import POSTGRES, SUPERVISOR, end_home, of_home, of_program, wait_gone
 from otn.local.programs import RECEIVER, sandbox_program
 from otn.local.progress import Progress, Silence
@@ -98,14 +98,15 @@ def up(
         home.create()
         if first_time:
             told.note(f"Keys were made in {home.secrets_file}. Back this file up: the data are unreadable without it.")
-        home.save_state(ports=_choose_ports(home, wanted, told))
-        try:
-            sandbox = sandbox_program(home)
-            extra = (*extra_programs, *((sandbox,) if sandbox else ()))
-            Startup(home, supervisor, caller, told, timeout_s).run(extra, prepare)
-        except BaseException:
-            _stop(home)
-            raise
+        with PortClaims() as claims:
+            home.save_state(ports=_choose_ports(home, wanted, told, claims))
+            try:
+                sandbox = sandbox_program(home)
+                extra = (*extra_programs, *((sandbox,) if sandbox else ()))
+                Startup(home, supervisor, caller, told, timeout_s).run(extra, prepare)
+            except BaseException:
+                _stop(home)
+                raise
         return status(home)
 
 
@@ -167,17 +168,17 @@ def _again(
     return status(home)
 
 
-def _choose_ports(home: Home, wanted: Mapping[str, int | None], told: Progress) -> dict[str, int]:
-    for name, port in wanted.items():
-        if port and not is_free(port):
-            raise PortTakenError(f"The port {port} for the {name} is in use. Give another one, or end what uses it.")
+def _choose_ports(home: Home, wanted: Mapping[str, int | None], told: Progress, claims: PortClaims) -> dict[str, int]:
     kept: dict[str, int] = home.state().get("ports", {})
     chosen = {name: port for name, port in wanted.items() if port}
     if len(set(chosen.values())) < len(chosen):
         raise UsageError("The API and the receiver cannot share one port. Give two.")
+    for name, port in chosen.items():
+        if not (claims.take(port) and is_free(port)):
+            raise PortTakenError(f"The port {port} for the {name} is in use. Give another one, or end what uses it.")
     for name, preferred in _PREFERRED_PORTS.items():
         if name not in chosen:
-            chosen[name] = free_port(kept.get(name), preferred, taken=set(chosen.values()))
+            chosen[name] = free_port(kept.get(name), preferred, taken=set(chosen.values()), claims=claims)
             if kept.get(name) and chosen[name] != kept[name] and name != "postgres":
                 told.note(
                     f"The port {kept[name]} of the {name} is in use by another program, so {chosen[name]} is taken. "

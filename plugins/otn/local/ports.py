@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import socket
+import sys
 from collections.abc import Collection
+from typing import Self
 
 from otn.errors import OtnError
 
@@ -29,15 +31,48 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(*preferred: int | None, taken: Collection[int] = ()) -> int:
+class PortClaims:
+    """Ports that this process is about to use: between choosing one and listening on it, another start could take it.
+
+    A claim is a name that Linux gives to one process at a time and takes back when that process ends.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[socket.socket] = []
+
+    def take(self, port: int) -> bool:
+        """Claim a port; False when another start has claimed it."""
+        if sys.platform != "linux":
+            return True  # there are no such names elsewhere
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0otn-port-{port}")
+        except OSError:
+            claim.close()
+            return False
+        self._held.append(claim)
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Whoever was to listen does so by now, or never will.
+        while self._held:
+            self._held.pop().close()
+
+
+def free_port(*preferred: int | None, taken: Collection[int] = (), claims: PortClaims | None = None) -> int:
     """A port that nobody listens on.
 
     Args:
         preferred: ports to try first; None is passed over.
         taken: ports promised to somebody else.
+        claims: where the port is claimed until it is listened on.
     """
     candidates = [port for port in preferred if port]
     for port in (*candidates, *random.sample(_RANGE, 200)):
-        if port not in taken and is_free(port):
+        # Claimed before it is looked at: what is free to us then stays so.
+        if port not in taken and (claims is None or claims.take(port)) and is_free(port):
             return port
     raise PortTakenError(f"No free port on {HOST}. End some servers and try again.")
