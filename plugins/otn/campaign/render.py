@@ -151,7 +151,8 @@ def _parse(environment: ImmutableSandboxedEnvironment, text: str) -> nodes.Templ
     try:
         tree = environment.parse(text)
     except TemplateSyntaxError as error:
-        raise TemplateError(f"The template is broken at line {error.lineno}: {error.message}. Correct it.") from None
+        wrong = str(error.message).rstrip(".")
+        raise TemplateError(f"The template is broken at line {error.lineno}: {wrong}. Correct it.") from None
     for count, node in enumerate(tree.find_all(nodes.Node)):
         if count > NODES_LIMIT:
             raise TemplateError(TOO_NESTED)

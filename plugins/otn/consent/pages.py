@@ -10,6 +10,8 @@ from otn.database import PsycopgConnection, queries
 from otn.errors import UsageError
 from otn.settings import PageSettings
 
+MOST_NAMED = 5  # pages in an error text
+
 
 @dataclass(frozen=True)
 class Page:
@@ -88,7 +90,10 @@ def find(conn: PsycopgConnection, name: str) -> Page:
     row = queries("page").find_page(conn, name=name)
     if row is not None:
         return _page(row)
-    known = ", ".join(f"{page.connection_id} ({page.page_id})" for page in listing(conn)) or "none"
+    pages = listing(conn)
+    known = ", ".join(f"{page.connection_id} ({page.page_id})" for page in pages[:MOST_NAMED]) or "none"
+    if len(pages) > MOST_NAMED:
+        known += f" and {len(pages) - MOST_NAMED} more"
     raise UnknownPageError(
         f"There is no page {name!r}; registered: {known}."
         " Register it by `./otn pages add CONN`, or name a registered one."

@@ -69,9 +69,12 @@ def _check(engine: Engine, request: BroadcastRequest, context: Any, hook: Any, p
     refuse_other_page(hook.settings, page.page_id)
     _ = hook.client
     compile_message(request.spec.message)
+    known = True
     try:
         find(engine, page.connection_id, request.spec.key)
     except CampaignUnknownError:
+        known = False
+    if not known:
         request.refuse_past(context["dag_run"].run_after)
 
 
