@@ -161,7 +161,7 @@ def test_a_supervisor_starts_where_a_killed_one_has_left_its_files(
     _start(home, _program(tmp_path))
     first = _report(eventually, tmp_path / "reporter")
     end_home(home.identity, home.pgdata, grace_s=0)
-    assert (home.run / "control").exists()
+    assert Supervisor(home)._socket_path().exists()
     assert (home.run / "supervisord.pid").exists()
     _start(home, _program(tmp_path))
     _report(eventually, tmp_path / "reporter", other_than=first["pid"])

@@ -42,7 +42,10 @@ def test_while_the_page_is_dead_the_same_key_halts_again_and_spends_nobody(opted
     before = figures(opted_in, scene)
     assert opted_in.end_of(opted_in.trigger(scene)) == "failed"
     after = figures(opted_in, scene)
-    assert (after["state"], after["waiting"], after["sent"]) == ("halted", before["waiting"], before["sent"])
+    assert (after["state"], after["waiting"]) == ("halted", before["waiting"])
+    # An echo may come in meanwhile and settle who was in doubt; nobody else moves.
+    assert after["sent"] + after["unknown"] == before["sent"] + before["unknown"]
+    assert after["sent"] >= before["sent"]
 
 
 def test_the_same_key_reaches_everyone_once_the_page_lives_again(opted_in: System, halted_run: str) -> None:
