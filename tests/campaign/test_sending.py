@@ -334,3 +334,13 @@ def test_more_people_than_were_approved_are_not_planned(stage: Stage) -> None:
     with pytest.raises(plan.NotStartableError, match="asks again"):
         plan.plan(stage.engine, campaign, messages_per_second=None)
     assert stage.states(campaign) == {}
+
+
+def test_batches_that_are_cut_count_as_calls_and_not_by_head(stage: Stage) -> None:
+    """Four batches of fifty without an answer are four calls without an answer: no reason to halt."""
+    stage.opt_in(400)
+    campaign = stage.planned()
+    stage.sandbox.faults(next=[{"kind": "batch_cut", "count": 4, "page_id": stage.settings.page_id}])
+    figures = stage.run(campaign)
+    assert (figures["state"], figures["sent"]) == ("finished", 400)
+    stage.promise_holds(campaign)

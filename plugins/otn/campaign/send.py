@@ -271,10 +271,12 @@ class _Sender:
         results = self._send([request for _, request in ready])
         for (row, _), result in zip(ready, results, strict=True):
             self._heed(current, result, answers.outcome_of(result, row.attempts))
-        return settled + [
-            answers.from_result(row.subscriber_id, row.attempt_id, result, attempts=row.attempts)
-            for (row, _), result in zip(ready, results, strict=True)
-        ]
+        return settled + answers.once_per_call(
+            [
+                answers.from_result(row.subscriber_id, row.attempt_id, result, attempts=row.attempts)
+                for (row, _), result in zip(ready, results, strict=True)
+            ]
+        )
 
     def _render(self, rows: Sequence[Claimed]) -> tuple[list[tuple[Claimed, SendRequest]], list[Answer]]:
         ready: list[tuple[Claimed, SendRequest]] = []
