@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -96,7 +97,8 @@ def test_colours_only_where_a_person_looks(otn: Shell) -> None:
         return ended.stdout
 
     if not shutil.which("script"):
-        pytest.skip("the program script (package bsdutils or util-linux) is not installed")
+        missing = "the program script (package bsdutils or util-linux) is not installed"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
     assert "\x1b[3" in shown()
     assert "\x1b[3" not in shown(NO_COLOR="1")
     assert "\x1b[3" not in otn("doctor", code=None).stdout
