@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from sandbox import ledger
 from sandbox.desk import Desk
+from sandbox.people import People
 from sandbox.send import SendApi
 from sandbox.wire import line, read_json
 
@@ -29,20 +30,24 @@ class Control:
     def __init__(self, send_api: SendApi) -> None:
         self._world = send_api.world
         desk = self._desk = Desk(send_api)
+        people = People(send_api)
         self._calls: dict[tuple[str, str], Callable[..., Any]] = {
             ("GET", "health"): desk.health,
             ("GET", "pages"): desk.pages,
             ("POST", "pages"): desk.set_page,
-            ("POST", "people"): desk.add_people,
-            ("POST", "optins"): desk.opt_in,
-            ("POST", "tap"): desk.tap,
-            ("POST", "say"): desk.say,
-            ("POST", "postback"): desk.postback,
-            ("POST", "react"): desk.react,
-            ("POST", "policy"): desk.policy,
-            ("POST", "block"): desk.block,
-            ("POST", "unblock"): desk.unblock,
-            ("POST", "window"): desk.window,
+            ("POST", "people"): people.add_people,
+            ("POST", "optins"): people.opt_in,
+            ("POST", "tap"): people.tap,
+            ("POST", "say"): people.say,
+            ("POST", "postback"): people.postback,
+            ("POST", "referral"): people.referral,
+            ("POST", "react"): people.react,
+            ("POST", "policy"): people.policy,
+            ("POST", "block"): people.block,
+            ("POST", "unblock"): people.unblock,
+            ("POST", "window"): people.window,
+            ("POST", "profiles"): people.profiles,
+            ("POST", "app-scoped"): people.app_scoped,
             ("POST", "expire"): desk.expire,
             ("GET", "token-answers"): desk.token_answers,
             ("POST", "token-answers"): desk.set_token_answers,
@@ -64,6 +69,7 @@ class Control:
             "calls": lambda world, page_id=None, every=None: ledger.calls(world, page_id, tokens_only=every is None),
             "tokens": ledger.tokens,
             "people": ledger.people,
+            "taps": ledger.taps,
         }
 
     def restore(self) -> None:

@@ -62,7 +62,7 @@ class Sandbox:
         return value
 
     def rows(self, name: str, **query: Any) -> Iterator[Row]:
-        """Yield the rows of a list: ledger, calls, tokens or people."""
+        """Yield the rows of a list: ledger, calls, tokens, taps or people."""
         wanted = {key: value for key, value in query.items() if value is not None}
         url = f"{self.base_url}/_sandbox/{name}"
         with self._session.get(url, params=wanted, timeout=self._timeout_s, stream=True) as answer:
@@ -96,9 +96,9 @@ class Sandbox:
         """Let people tap Notify Me; return the counts, and the rows with ``list_tokens=True``."""
         return self.call("POST", "optins", {"page_id": page_id, "payload": payload, **values})
 
-    def tap(self, page_id: str, psid: str) -> str:
-        """Let a person tap the card last sent to them; return the token."""
-        return str(self.call("POST", "tap", {"page_id": page_id, "psid": psid})["token"])
+    def tap(self, page_id: str, psid: str, **values: Any) -> str:
+        """Let a person tap a card, by default the one last sent to them; return the token."""
+        return str(self.call("POST", "tap", {"page_id": page_id, "psid": psid, **values})["token"])
 
     def say(self, page_id: str, psid: str, text: str | None = None, **message: Any) -> str:
         """Let a person write; return the message id."""
@@ -108,6 +108,11 @@ class Sandbox:
         """Let a person press a button; return the message id."""
         values = {"page_id": page_id, "psid": psid, "title": title, "payload": payload}
         return str(self.call("POST", "postback", values)["mid"])
+
+    def referral(self, page_id: str, psid: str, ref: str, **values: Any) -> str | None:
+        """Let a person follow an m.me link; with ``get_started=payload`` return the message id of that button."""
+        mid = self.call("POST", "referral", {"page_id": page_id, "psid": psid, "ref": ref, **values})["mid"]
+        return None if mid is None else str(mid)
 
     def react(self, page_id: str, psid: str, mid: str, **values: Any) -> None:
         """Let a person react to a message."""
@@ -128,6 +133,15 @@ class Sandbox:
     def window(self, page_id: str, psids: Sequence[str] | None = None, hours: float = 24) -> int:
         """Open (or with 0 hours close) the 24 h window; return of how many people."""
         return int(self.call("POST", "window", {"page_id": page_id, "psids": psids, "hours": hours})["count"])
+
+    def profiles(self, page_id: str, profiles: str | Row, psids: Sequence[str] | None = None) -> int:
+        """Give people another profile, of a kind or as it stands; return how many."""
+        values = {"page_id": page_id, "psids": psids, "profiles": profiles}
+        return int(self.call("POST", "profiles", values)["count"])
+
+    def app_scoped(self, user_id: str, psids: Sequence[str]) -> None:
+        """Let an app-scoped id belong to PSIDs, of any pages."""
+        self.call("POST", "app-scoped", {"user_id": user_id, "psids": list(psids)})
 
     # Tokens
 
@@ -160,9 +174,10 @@ class Sandbox:
             body["raw_base64"] = base64.b64encode(raw).decode()
         return int(self.call("POST", "webhook", body)["status"])
 
-    def data_deletion(self, page_id: str, url: str, user_id: str) -> Row:
-        """Post a signed data deletion request; return status and body of the answer."""
-        return self.call("POST", "data-deletion", {"page_id": page_id, "url": url, "user_id": user_id})
+    def data_deletion(self, page_id: str, url: str, user_id: str, signed_request: str | None = None) -> Row:
+        """Post a signed data deletion request, or any other in its place; return status and body of the answer."""
+        values = {"page_id": page_id, "url": url, "user_id": user_id, "signed_request": signed_request}
+        return self.call("POST", "data-deletion", values)
 
     def outbox(self) -> Row:
         """Return how far the delivery of webhooks is: pending, delivered, failed, ..."""
@@ -193,6 +208,10 @@ class Sandbox:
     def tokens(self, page_id: str | None = None, payload: str | None = None) -> Iterator[Row]:
         """Yield each token."""
         return self.rows("tokens", page_id=page_id, payload=payload)
+
+    def taps(self, page_id: str | None = None, psid: str | None = None) -> Iterator[Row]:
+        """Yield each tap on a card."""
+        return self.rows("taps", page_id=page_id, psid=psid)
 
     def persons(self, page_id: str | None = None) -> Iterator[Row]:
         """Yield each person."""

@@ -111,6 +111,26 @@ class Crowd:
             return None
         return self._world.random.choice(tuple(UNREACHABLE))
 
+    def reshape(self, page_id: str, psids: Sequence[str] | None, profiles: str | dict[str, Any]) -> int:
+        """Give people another profile, of a kind or as it stands; return how many."""
+        some, rng = self.whom(page_id, psids), self._world.random
+        shapes = [profile(profiles, psid, rng) if isinstance(profiles, str) else profiles for psid in some]
+        self._world.write("profile", [list(row) for row in zip(some, shapes, strict=True)])
+        return len(some)
+
+    def match(self, user_id: str, psids: Sequence[str]) -> None:
+        """Let an app-scoped id belong to PSIDs, of any pages.
+
+        Raises:
+            ValueError: One of them is nobody's, or the id is not of digits.
+        """
+        if not user_id.isdigit():
+            raise ValueError("user_id must be a text of digits")
+        for psid in psids:
+            if psid not in self._world.people:
+                raise ValueError(f"there is no person {psid!r}; create them first")
+        self._world.write("app_scoped", user_id, list(psids))
+
     async def block(self, page_id: str, psids: Sequence[str] | None, share: float, family: str | None) -> int:
         """Let people block the page; return how many.
 
@@ -193,20 +213,28 @@ class Crowd:
         self._world.commit()
         return count
 
-    def tap(self, page_id: str, psid: str) -> str:
-        """Let a person tap Notify Me on the card last sent to them; return the token.
+    def tap(self, page_id: str, psid: str, mid: str | None = None, *, webhook: bool = True) -> str:
+        """Let a person tap Notify Me on a card; return the token.
+
+        Args:
+            page_id: the page.
+            psid: who taps.
+            mid: of the card; None takes the one last sent to them.
+            webhook: whether the receiver is told; else the token is lost to the page.
 
         Raises:
-            ValueError: No card lies before them.
+            ValueError: No such card lies before them.
         """
         person, page, at = self.person(page_id, psid), self.page(page_id), now_ms()
-        card = self._world.cards.get(psid)
+        cards = self._world.cards.get(psid, {})
+        card = cards.get(mid or next(reversed(cards), ""))
         if card is None:
-            raise ValueError(f"no one_time_notif_req was sent to {psid!r}; send one first")
+            raise ValueError(f"no such one_time_notif_req was sent to {psid!r}; send one first")
         token = self._world.new_secret()
+        self._world.write("tap", at, page_id, psid, card.mid, card.title, card.payload, token)
         if page.notify_me_opens_window:
             self._world.write("window", window_from(at), [person.psid])
-        self._give(page, card.payload, [[token, psid, at, at + YEAR_MS]], webhook=True)
+        self._give(page, card.payload, [[token, psid, at, at + YEAR_MS]], webhook=webhook)
         return token
 
     def say(self, page_id: str, psid: str, message: dict[str, Any]) -> str:
@@ -219,6 +247,17 @@ class Crowd:
         """Let a person press a button; their window opens. Return the message id."""
         mid = self._world.new_mid()
         self._act(page_id, psid, "messaging_postbacks", postback={"mid": mid, "title": title, "payload": payload})
+        return mid
+
+    def follow(self, page_id: str, psid: str, ref: str, source: str) -> None:
+        """Let a person follow an m.me link into a thread they have; their window opens."""
+        self._act(page_id, psid, "messaging_referrals", referral=events.referral(ref, source))
+
+    def get_started(self, page_id: str, psid: str, payload: str, ref: str, source: str) -> str:
+        """Let a person follow an m.me link for the first time and press Get Started. Return the message id."""
+        mid = self._world.new_mid()
+        what = {"mid": mid, "title": "Get Started", "payload": payload, "referral": events.referral(ref, source)}
+        self._act(page_id, psid, "messaging_postbacks", postback=what)
         return mid
 
     def react(self, page_id: str, psid: str, reaction: dict[str, Any]) -> None:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
-from sandbox import events, ledger
+from sandbox import deletion, events, ledger
 from sandbox.faults import FULL_MIX
 from sandbox.model import Event, Page
-from sandbox.outbox import Delivery
+from sandbox.outbox import USER_AGENT, Delivery
 from sandbox.send import SendApi
 from sandbox.tokens import TokenAnswers
-from sandbox.wire import line, now_ms
+from sandbox.wire import now_ms
 
 Values = dict[str, Any]
 DONE: Values = {"ok": True}
@@ -105,89 +103,6 @@ class Desk:
         if status != 200 or said != challenge:
             raise ValueError(f"the webhook URL could not be verified: it answered {status} without the challenge")
 
-    # People
-
-    async def add_people(self, **values: Any) -> Values:
-        """Create people."""
-        made = await self._crowd.come(**values)
-        return {"count": len(made), "psids": made}
-
-    async def opt_in(  # noqa: PLR0913 - keys of the JSON body
-        self,
-        *,
-        page_id: str,
-        payload: str,
-        psids: Sequence[str] | None = None,
-        share: float = 1.0,
-        tokens_per_person: Sequence[int] = (1, 1),
-        age_s: float = 0,
-        spread_s: float = 0,
-        token_size: int = 33,
-        webhook: bool = True,
-        list_tokens: bool = False,
-    ) -> Values:
-        """Let people tap Notify Me."""
-        made, told = await self._crowd.opt_in(
-            page_id, payload, psids, share, tokens_per_person, age_s, spread_s, token_size, webhook=webhook
-        )
-        answer: Values = {"tokens": len(made), "people": len({row[1] for row in made}), "told": told}
-        if list_tokens:
-            keys = ("token", "psid", "opted_in_at", "expires_at")
-            answer["rows"] = [dict(zip(keys, row, strict=True)) for row in made]
-        return answer
-
-    def tap(self, *, page_id: str, psid: str) -> Values:
-        """Let a person tap Notify Me on the card last sent to them."""
-        return {"token": self._crowd.tap(page_id, psid)}
-
-    def say(self, *, page_id: str, psid: str, text: str | None = None, **message: Any) -> Values:
-        """Let a person write."""
-        said = message if text is None else {"text": text, **message}
-        return {"mid": self._crowd.say(page_id, psid, said)}
-
-    def postback(self, *, page_id: str, psid: str, title: str, payload: str) -> Values:
-        """Let a person press a button."""
-        return {"mid": self._crowd.postback(page_id, psid, title, payload)}
-
-    def react(
-        self,
-        *,
-        page_id: str,
-        psid: str,
-        mid: str,
-        reaction: str = "love",
-        emoji: str = "\u2764",
-        action: str = "react",
-    ) -> Values:
-        """Let a person react to a message."""
-        what = {"reaction": reaction, "emoji": emoji, "action": action, "mid": mid}
-        self._crowd.react(page_id, psid, what)
-        return DONE
-
-    def policy(self, *, page_id: str, action: str, reason: str = "The page was reported often.") -> Values:
-        """Send a policy event; ``block`` and ``unblock`` also stop and free the page."""
-        page = self._crowd.page(page_id)
-        if action not in {"warning", "block", "unblock"}:
-            raise ValueError("action must be warning, block or unblock")
-        if action != "warning":
-            self._world.change_page(page, halted="10/1893063" if action == "block" else None)
-        self._crowd.tell(page_id, [events.policy(page_id, now_ms(), action, reason)])
-        return DONE
-
-    async def block(
-        self, *, page_id: str, psids: Sequence[str] | None = None, share: float = 1.0, family: str | None = None
-    ) -> Values:
-        """Let people block the page."""
-        return {"count": await self._crowd.block(page_id, psids, share, family)}
-
-    def unblock(self, *, page_id: str, psids: Sequence[str] | None = None) -> Values:
-        """Let people be reached again."""
-        return {"count": self._crowd.unblock(page_id, psids)}
-
-    def window(self, *, page_id: str, psids: Sequence[str] | None = None, hours: float = 24) -> Values:
-        """Open or close the 24 h window."""
-        return {"count": self._crowd.open_window(page_id, psids, hours)}
-
     # Tokens
 
     def expire(self, *, tokens: Sequence[str], at_ms: int | None = None) -> Values:
@@ -268,16 +183,16 @@ class Desk:
             body = self._outbox.encode([_event(page_id, event) for event in events])
         return {"status": await self._outbox.post_any(page, body, headers)}
 
-    async def data_deletion(self, *, page_id: str, url: str, user_id: str) -> Values:
-        """Post a signed data deletion request; return status and body of the answer."""
+    async def data_deletion(self, *, page_id: str, url: str, user_id: str, signed_request: str | None = None) -> Values:
+        """Post a signed data deletion request, or any other in its place; return status and body of the answer."""
         page = self._crowd.page(page_id)
-        request = {"algorithm": "HMAC-SHA256", "issued_at": now_ms() // 1000, "user_id": user_id}
-        payload = _base64url(line(request).strip())
-        signature = _base64url(hmac.new(page.app_secret.encode(), payload.encode(), hashlib.sha256).digest())
-        form = {"signed_request": f"{signature}.{payload}"}
+        text = signed_request or deletion.signed_request(deletion.deletion_payload(user_id), page.app_secret)
         limit = aiohttp.ClientTimeout(total=HANDSHAKE_TIMEOUT_S)
+        headers = {"User-Agent": USER_AGENT}
         try:
-            async with self._outbox.session().post(url, data=form, timeout=limit) as answer:
+            async with self._outbox.session().post(
+                url, data={"signed_request": text}, headers=headers, timeout=limit
+            ) as answer:
                 return {"status": answer.status, "body": await answer.text(errors="replace")}
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ValueError(f"the deletion URL did not answer: {type(error).__name__}") from None
@@ -325,7 +240,3 @@ class Desk:
 
 def _event(page_id: str, inner: Mapping[str, Any]) -> Event:
     return events.raw(page_id, now_ms(), inner)
-
-
-def _base64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

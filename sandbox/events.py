@@ -55,6 +55,11 @@ def read(page_id: str, psid: str, at: int) -> Event:
     return Event(0, page_id, "message_reads", at, body)
 
 
+def referral(ref: str, source: str) -> dict[str, str]:
+    """Return what an m.me link carries, inside a referral or the postback of Get Started (Meta docs, Webhooks)."""
+    return {"ref": ref, "source": source, "type": "OPEN_THREAD"}
+
+
 def policy(page_id: str, at: int, action: str, reason: str) -> Event:
     """Return a policy event; it has no sender."""
     inner = {

@@ -44,6 +44,7 @@ class Fault:
         psid: likewise: only calls to this person, also by token.
         token: likewise: only calls on this token.
         skip: of a fault on demand: how many matching calls pass before it strikes.
+        call: of a fault on demand: which call it strikes: ``messages``, ``profile``, or the name of another edge.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Fault:
     psid: str | None = None
     token: str | None = None
     skip: int = 0
+    call: str = "messages"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -96,6 +98,7 @@ KINDS: dict[str, bool] = {
     "page_dead": False,  # 190 from now on
     "page_halted": False,  # 368 from now on
     "page_restricted": False,  # 10/1893063 from now on
+    "blocked": False,  # the person blocks the page just before this call, and stays away
 }
 
 # Everything that may go wrong with one call while the page itself stays well.
@@ -165,19 +168,19 @@ class Faults:
         """
         self.demanded.append(Fault(**fields))
 
-    def draw(self, page_id: str | None, psid: str | None, token: str | None) -> Fault | None:
-        """Return what goes wrong with this call, or None."""
-        fault = self._demanded(page_id, psid, token) if self.demanded else None
-        if fault is None and self._bounds:
+    def draw(self, page_id: str | None, psid: str | None, token: str | None, call: str = "messages") -> Fault | None:
+        """Return what goes wrong with this call, or None; the mix is for messages only."""
+        fault = self._demanded(page_id, psid, token, call) if self.demanded else None
+        if fault is None and self._bounds and call == "messages":
             fault = self._mixed(token or psid or "")
         if fault is not None:
             self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
         return fault
 
-    def _demanded(self, page_id: str | None, psid: str | None, token: str | None) -> Fault | None:
+    def _demanded(self, page_id: str | None, psid: str | None, token: str | None, call: str) -> Fault | None:
         for fault in self.demanded:
             wanted = (fault.page_id in {None, page_id}, fault.psid in {None, psid}, fault.token in {None, token})
-            if not all(wanted):
+            if fault.call != call or not all(wanted):
                 continue
             if fault.skip > 0:
                 fault.skip -= 1
@@ -196,7 +199,7 @@ class Faults:
 
 
 def _with_family(fault: Fault, number: int) -> Fault:
-    if fault.kind != "unreachable" or fault.family is not None:
+    if fault.kind not in {"unreachable", "blocked"} or fault.family is not None:
         return fault
     families = tuple(UNREACHABLE)
     return dataclasses.replace(fault, family=families[number % len(families)])

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox.batch import answer_batch
+from sandbox.faults import strike
 from sandbox.model import FIELDS, Page
 from sandbox.refusal import Answer, GraphRefusal, bad_parameter, unknown_object
 from sandbox.request import Params, Request, read_body, read_form, split_path
-from sandbox.send import SendApi
+from sandbox.send import AILMENTS, SendApi
 from sandbox.wire import graph_json
 
 PROFILE_FIELDS = "first_name,last_name,profile_pic"
 ATTACHMENT_MOST = 25 * 1024 * 1024  # Meta docs, Send API reference
+NO_PROFILE = {2018247: "Insufficient permission to access user profile."}
 BEARER = ("bearer ", "oauth ")
 
 
@@ -77,15 +79,28 @@ class Graph:
         """Answer one call which is no batch."""
         if request.edge == "messages" and request.method == "POST":
             return self.send_api.send(request)
+        name = request.edge or ("me" if request.node in {"me", *self.world.pages} else "profile")
+        caller = self.world.page_of_token.get(request.access_token() or "")
+        fault = self.send_api.faults.draw(caller.page_id if caller else None, request.node, None, name)
+        if fault is not None and caller is not None:
+            self.send_api.ail(fault, caller, request.node)
+        answer = self._answer(request, counts=name == "profile")
+        return answer if fault is None or fault.kind in AILMENTS else strike(fault, answer, sent=True)
+
+    def _answer(self, request: Request, *, counts: bool) -> Answer:
         try:
             page = self.send_api.page(request)
+            quota, meter = self.world.quota(page), self.send_api.meters[page.page_id]
+            if counts:
+                meter.call(page, quota)
             value = self._read(request, page) if not request.edge else self._edge(request, page)
         except GraphRefusal as refusal:
             return refusal.answer()
-        quota = self.world.quota(page)
-        return Answer(200, graph_json(value), self.send_api.meters[page.page_id].headers(page, quota))
+        return Answer(200, graph_json(value), meter.headers(page, quota))
 
     def _edge(self, request: Request, page: Page) -> Any:
+        if (request.method, request.edge) == ("GET", "ids_for_pages"):
+            return self._ids_for_pages(request)
         if request.node not in {"me", page.page_id}:
             raise unknown_object(request.node, request.method)
         found = self._edges.get((request.method, request.edge))
@@ -103,13 +118,27 @@ class Graph:
             raise unknown_object(request.node, "GET")
         if person.page_id != page.page_id:
             raise bad_parameter("No matching user found", 2018001)
-        if "error_subcode" in person.profile:
-            raise bad_parameter("No profile available for this user.", int(person.profile["error_subcode"]))
+        if "error_code" in person.profile or "error_subcode" in person.profile:
+            raise _no_profile(person.profile)
         if not person.profile:
             return {}
         fields = str(request.params.get("fields", PROFILE_FIELDS)).split(",")
         shown = {field.strip(): person.profile[field.strip()] for field in fields if field.strip() in person.profile}
         return {**shown, "id": person.psid}
+
+    def _ids_for_pages(self, request: Request) -> Any:
+        """Tell the PSIDs of a person of Facebook Login (Meta docs, ID Matching API)."""
+        psids = self.world.app_scoped.get(request.node)
+        if psids is None:
+            raise unknown_object(request.node, "GET")
+        wanted = request.params.get("page")
+        pages = [(psid, self.world.pages[self.world.people[psid].page_id]) for psid in psids]
+        rows = [
+            {"id": psid, "page": {"name": page.name, "id": page.page_id}}
+            for psid, page in pages
+            if wanted in {None, page.page_id}
+        ]
+        return {"data": rows}
 
     def _subscribed_apps(self, _request: Request, page: Page) -> Any:
         if not page.subscribed_fields:
@@ -152,3 +181,9 @@ class Graph:
         attachment_id = self.world.new_number(16)
         self.world.write("attachment", attachment_id, page.page_id, str(kind))
         return {"attachment_id": attachment_id}
+
+
+def _no_profile(profile: dict[str, Any]) -> GraphRefusal:
+    code, subcode = int(profile.get("error_code", 100)), profile.get("error_subcode")
+    text = f"(#{code}) {NO_PROFILE.get(int(subcode or code), 'No profile available for this user.')}"
+    return GraphRefusal(code, text, subcode=None if subcode is None else int(subcode))

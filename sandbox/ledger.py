@@ -27,6 +27,7 @@ def seen(world: World, page_id: str | None = None, kind: str | None = None) -> I
     for call in world.seen:
         if page_id in {None, call.page_id} and kind in {None, call.kind}:
             message = call.message or {}
+            card = message["attachment"]["payload"] if call.kind == "one_time_notif_req" else {}
             yield {
                 "psid": call.psid,
                 "page_id": call.page_id,
@@ -35,6 +36,8 @@ def seen(world: World, page_id: str | None = None, kind: str | None = None) -> I
                 "metadata": call.metadata,
                 "kind": call.kind,
                 "text": message.get("text"),
+                "title": card.get("title"),
+                "payload": card.get("payload"),
                 "message": message,
                 "at": call.at,
             }
@@ -72,6 +75,13 @@ def tokens(world: World, page_id: str | None = None, payload: str | None = None)
     for token in list(world.tokens.values()):
         if page_id in {None, token.page_id} and payload in {None, token.payload}:
             yield dataclasses.asdict(token)
+
+
+def taps(world: World, page_id: str | None = None, psid: str | None = None) -> Iterator[Row]:
+    """Yield each tap on a card, oldest first."""
+    for tap in list(world.taps):
+        if page_id in {None, tap.page_id} and psid in {None, tap.psid}:
+            yield dataclasses.asdict(tap)
 
 
 def people(world: World, page_id: str | None = None) -> Iterator[Row]:

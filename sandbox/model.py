@@ -73,7 +73,8 @@ class Person:
     Args:
         psid: page-scoped id, numeric string.
         page_id: the page it belongs to.
-        profile: keys of the User Profile API; empty when the page has no access.
+        profile: keys of the User Profile API; empty when the page has no access. With ``error_code`` (100) and
+            ``error_subcode`` it is what the platform answers instead.
         blocked: the family of the refusal while the page cannot reach them, else None.
         window_until: end of the 24 h window, ms.
     """
@@ -143,6 +144,27 @@ class Card:
     mid: str
     title: str
     payload: str
+
+
+@dataclasses.dataclass(slots=True)
+class Tap:
+    """A tap on Notify Me.
+
+    Args:
+        at: when, ms.
+        mid: of the card that was tapped.
+        title: of the card.
+        payload: of the card.
+        token: what the tap gave.
+    """
+
+    at: int
+    page_id: str
+    psid: str
+    mid: str
+    title: str
+    payload: str
+    token: str
 
 
 @dataclasses.dataclass(slots=True)

@@ -38,6 +38,8 @@ HOSTILE = (
     "Z\u0351\u036b\u0343a\u0328" * 8,
     "n" * 300,
 )
+NAMED = {"plain", "hostile", "null", "nameless"}
+ERRORS = {"phone": 2018218, "forbidden": 2018247}  # Meta docs, User Profile API
 PICTURE = "https://platform-lookaside.fbsbx.com/platform/profilepic/?psid={psid}&width=1024&ext=1&hash=AbZ"
 
 
@@ -46,7 +48,8 @@ def profile(kind: str, psid: str, rng: random.Random) -> dict[str, Any]:
 
     Args:
         kind: ``plain`` (names of many scripts), ``mixed`` (1 in 10 has something missing or hostile), ``hostile``,
-            ``null`` (the first name is null), ``empty`` (no access), ``phone`` (the platform answers 2018218).
+            ``null`` (the first name is null), ``nameless`` (it is missing), ``odd`` (every field of a wrong type),
+            ``empty`` (no access), ``phone`` (the platform answers 2018218), ``forbidden`` (2018247).
         psid: of the person.
         rng: what is drawn from.
 
@@ -57,10 +60,20 @@ def profile(kind: str, psid: str, rng: random.Random) -> dict[str, Any]:
         kind = rng.choices(("plain", "hostile", "null", "empty", "phone", "nameless"), (90, 4, 2, 2, 1, 1))[0]
     if kind == "empty":
         return {}
-    if kind == "phone":
-        return {"error_subcode": 2018218}
-    if kind not in {"plain", "hostile", "null", "nameless"}:
-        raise ValueError(f"unknown kind of profile {kind!r}; take plain, mixed, hostile, null, empty, phone, nameless")
+    if kind in ERRORS:
+        return {"error_subcode": ERRORS[kind]}
+    if kind == "odd":
+        return {
+            "first_name": 7,
+            "last_name": ["x"],
+            "profile_pic": None,
+            "locale": -1,
+            "timezone": "GMT+2",
+            "gender": {},
+        }
+    if kind not in NAMED:
+        known = ", ".join(("mixed", *sorted(NAMED), "odd", "empty", *ERRORS))
+        raise ValueError(f"unknown kind of profile {kind!r}; take {known}")
     first: str | None = rng.choice(HOSTILE if kind == "hostile" else FIRST)
     if kind == "null":
         first = None

@@ -32,8 +32,8 @@ MESSAGING_TYPES = {"RESPONSE", "UPDATE", "MESSAGE_TAG", "UTILITY"}
 NOTIFICATION_TYPES = {"REGULAR", "SILENT_PUSH", "NO_PUSH"}
 SENDER_ACTIONS = {"typing_on", "typing_off", "mark_seen", "react", "unreact"}
 RECIPIENT_KINDS = ("id", "one_time_notif_token", "notification_messages_token", "user_ref", "comment_id", "post_id")
-# Faults that stay with the page, and what halts it then.
-AILMENTS = {"page_dead": "190", "page_halted": "368", "page_restricted": "10/1893063", "throttle": "613"}
+# Faults that stay with the page or the person, and what halts the page then.
+AILMENTS = {"page_dead": "190", "page_halted": "368", "page_restricted": "10/1893063", "throttle": "613", "blocked": ""}
 NOT_GRANTED = "(#10) Application does not have permission for this action"
 NO_WINDOW = (
     "(#10) This message is sent outside of allowed window. "
@@ -153,7 +153,7 @@ class SendApi:
         fault = self.faults.draw(caller.page_id if caller else None, psid, token)
         mid = kind = None
         if fault is not None and caller is not None:
-            self._ail(fault, caller)
+            self.ail(fault, caller, psid)
         try:
             page = self.page(request)
             self._gate(page, request)
@@ -189,12 +189,14 @@ class SendApi:
                 self.crowd.tap(caller.page_id, psid)
         return answer
 
-    def _ail(self, fault: Fault, page: Page) -> None:
-        """Let the page itself go wrong, from this call on."""
+    def ail(self, fault: Fault, page: Page, psid: str | None) -> None:
+        """Let the page itself go wrong, or the person go away, from this call on."""
         if fault.kind == "page_dead":
             self.world.change_page(page, dead=fault.subcode or 0)
         elif fault.kind in {"page_halted", "page_restricted"}:
             self.world.change_page(page, halted=AILMENTS[fault.kind])
+        elif fault.kind == "blocked" and psid in self.world.people:
+            self.world.write("blocked", [[psid, fault.family]])
         elif fault.kind == "throttle":
             self.meters[page.page_id].strike(fault.seconds, fault.code or page.throttle_code, fault.minutes)
 

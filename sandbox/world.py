@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sandbox.journal import Journal
-from sandbox.model import WINDOW_MS, Call, Card, Event, Page, Person, Token
+from sandbox.model import WINDOW_MS, Call, Card, Event, Page, Person, Tap, Token
 
 Row = Sequence[Any]
 
@@ -39,7 +39,9 @@ class World:
         self.tokens: dict[str, Token] = {}
         self.calls: list[Call] = []
         self.seen: list[Call] = []
-        self.cards: dict[str, Card] = {}
+        self.cards: dict[str, dict[str, Card]] = {}
+        self.taps: list[Tap] = []
+        self.app_scoped: dict[str, list[str]] = {}
         self.attachments: dict[str, tuple[str, str]] = {}
         self.settings: dict[str, Any] = {}
         self.undelivered: dict[int, Event] = {}
@@ -116,7 +118,18 @@ class World:
             self.tokens[call.token].mid = call.mid
         if call.kind == "one_time_notif_req":
             payload = (call.message or {})["attachment"]["payload"]
-            self.cards[str(call.psid)] = Card(str(call.mid), payload["title"], payload["payload"])
+            card = Card(str(call.mid), payload["title"], payload["payload"])
+            self.cards.setdefault(str(call.psid), {})[card.mid] = card
+
+    def _on_tap(self, *values: Any) -> None:
+        self.taps.append(Tap(*values))
+
+    def _on_profile(self, rows: Iterable[Row]) -> None:
+        for psid, profile in rows:
+            self.people[psid].profile = profile
+
+    def _on_app_scoped(self, user_id: str, psids: list[str]) -> None:
+        self.app_scoped[user_id] = psids
 
     def _on_attachment(self, attachment_id: str, page_id: str, kind: str) -> None:
         self.attachments[attachment_id] = (page_id, kind)

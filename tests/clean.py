@@ -18,7 +18,7 @@ from otn.database import Engine, make_engine, transaction
 
 __all__ = ["database", "emptied_url"]
 
-KEPT = ("alembic_version", "campaign_transition")
+KEPT = ("alembic_version", "campaign_transition", "window_transition")
 
 
 @pytest.fixture(scope="session")

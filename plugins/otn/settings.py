@@ -18,6 +18,8 @@ DEFAULT_PAGE_CONNECTION = "messenger_default"
 DEFAULT_GRAPH_URL = "https://graph.facebook.com"
 DEFAULT_API_VERSION = "v25.0"
 DEFAULT_MESSAGES_PER_SECOND = 30.0
+DEFAULT_SPOOL_BYTES = 1 << 30
+SMALLEST_SPOOL_BYTES = 16_000_000
 
 
 class ConnectionMissingError(ConfigurationError):
@@ -219,3 +221,46 @@ def database_url(connection: Connection) -> str:
 def sql_folder() -> Path:
     """Folder of migrations and queries: ``OTN_SQL_DIR``, or ``sql/`` beside ``plugins/``."""
     return Path(os.environ.get("OTN_SQL_DIR") or ROOT / "sql")
+
+
+@dataclass(frozen=True)
+class SpoolSettings:
+    """Where webhooks wait while Postgres is away.
+
+    Args:
+        folder: shared by the receivers of one installation, and by nobody else.
+        bytes: bound of all that waits in it.
+    """
+
+    folder: Path
+    bytes: int
+
+
+def read_spool_settings(environ: Mapping[str, str] | None = None) -> SpoolSettings:
+    """Read ``OTN_SPOOL_DIR`` (default: ``spool`` in the home) and ``OTN_SPOOL_BYTES`` (default: 1 GiB).
+
+    Raises:
+        ConfigurationError: the bound is no number, or too small for a few large webhooks.
+    """
+    values = os.environ if environ is None else environ
+    home = Path(values.get("OTN_HOME") or ROOT / ".otn").expanduser()
+    text = values.get("OTN_SPOOL_BYTES", "").strip() or str(DEFAULT_SPOOL_BYTES)
+    if not (text.isascii() and text.isdecimal()) or int(text) < SMALLEST_SPOOL_BYTES:
+        raise ConfigurationError(f"OTN_SPOOL_BYTES is {text!r}. Give at least {SMALLEST_SPOOL_BYTES} (bytes).")
+    return SpoolSettings(Path(values.get("OTN_SPOOL_DIR") or home / "spool").expanduser(), int(text))
+
+
+def read_public_url(environ: Mapping[str, str] | None = None) -> str | None:
+    """Read ``OTN_PUBLIC_URL``: the address under which the world reaches the receiver; None where it is not set.
+
+    Raises:
+        ConfigurationError: it is no http(s) address.
+    """
+    values = os.environ if environ is None else environ
+    text = values.get("OTN_PUBLIC_URL", "").strip().rstrip("/")
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise ConfigurationError(f"OTN_PUBLIC_URL is {text!r}. Give an address such as https://example.org.")
+    return text

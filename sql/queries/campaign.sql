@@ -2,10 +2,10 @@
 
 -- name: open_campaign!
 -- The same key twice, or from two runs at once, is one campaign: the second insert does nothing.
-INSERT INTO otn.campaign (page_id, topic_id, key, message, include_labels, exclude_labels, max_recipients, canary,
-                          max_refused, send_at, if_late, late_after, content_hash, needs_approval, created_by)
-VALUES (:page_id, :topic_id, :key, :message, :include_labels, :exclude_labels, :max_recipients, :canary,
-        :max_refused, :send_at, :if_late, make_interval(secs => :late_after_s), :content_hash, :needs_approval, :actor)
+INSERT INTO otn.campaign (page_id, topic_id, key, message, include_labels, exclude_labels, max_recipients, filter,
+                          result_labels, canary, max_refused, send_at, if_late, late_after, content_hash, needs_approval, created_by)
+VALUES (:page_id, :topic_id, :key, :message, :include_labels, :exclude_labels, :max_recipients, :filter,
+        :result_labels, :canary, :max_refused, :send_at, :if_late, make_interval(secs => :late_after_s), :content_hash, :needs_approval, :actor)
 ON CONFLICT (page_id, key) DO NOTHING;
 
 -- name: lock_campaign_by_key^
@@ -37,7 +37,7 @@ ORDER BY c.created_at DESC LIMIT :most;
 -- name: reschedule!
 -- Times and limits may change until the plan is made; the content may not.
 UPDATE otn.campaign SET send_at = :send_at, if_late = :if_late, late_after = make_interval(secs => :late_after_s),
-       canary = :canary, max_refused = :max_refused, needs_approval = needs_approval OR :needs_approval
+       canary = :canary, max_refused = :max_refused, result_labels = :result_labels, needs_approval = needs_approval OR :needs_approval
 WHERE id = :campaign_id AND planned_at IS NULL;
 
 -- name: change_state!
@@ -65,12 +65,12 @@ WHERE id = :campaign_id;
 
 -- name: count_audience
 -- Planned and left out, by reason, as of now; the plan reads the same function.
-SELECT reason, count(*) AS people FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :max_recipients) GROUP BY reason;
+SELECT reason, count(*) AS people FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients) GROUP BY reason;
 
 -- name: count_dying^
 -- Of the tokens that a campaign would spend: how many end within 30 days anyway.
 SELECT count(*) FILTER (WHERE expires_at < now() + interval '30 days') AS dying
-FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :max_recipients) WHERE reason IS NULL;
+FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients) WHERE reason IS NULL;
 
 -- name: lock_planning^
 -- Two campaigns that plan at once would pick the same tokens; the second waits and then sees them as reserved.
@@ -80,7 +80,7 @@ SELECT pg_advisory_xact_lock(hashtext('otn.plan'), :page_id);
 -- One statement writes every recipient with its token, its frozen personal fields and its chunk, and the reason of
 -- everyone left out. Chunks follow subscriber_id, so that each claim walks one stretch of the index.
 WITH audience AS MATERIALIZED (
-    SELECT * FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :max_recipients)
+    SELECT * FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients)
 ), left_out AS (
     INSERT INTO otn.exclusion (campaign_id, subscriber_id, reason)
     SELECT :campaign_id, subscriber_id, reason FROM audience WHERE reason IS NOT NULL
@@ -99,9 +99,9 @@ WITH audience AS MATERIALIZED (
            CASE WHEN cardinality(:fields::text[]) = 0 THEN '{}'::jsonb ELSE (
                SELECT coalesce(jsonb_object_agg(field.key, field.value), '{}')
                FROM jsonb_each(jsonb_strip_nulls(s.attributes || jsonb_build_object(
-                   'first_name', s.first_name, 'last_name', s.last_name, 'locale', s.locale))) AS field
+                   'first_name', s.first_name, 'last_name', s.last_name, 'locale', s.locale, 'ref', k.ref))) AS field
                WHERE field.key = ANY (:fields::text[])) END
-    FROM placed JOIN otn.subscriber s ON s.id = placed.subscriber_id
+    FROM placed JOIN otn.subscriber s ON s.id = placed.subscriber_id JOIN otn.token k ON k.id = placed.token_id
     ORDER BY placed.subscriber_id
     RETURNING chunk
 )
@@ -136,7 +136,7 @@ UPDATE otn.recipient r SET state = 'waiting', retry_worth = false, not_before = 
 FROM otn.token t
 WHERE r.campaign_id = :campaign_id AND r.state = 'refused' AND r.retry_worth AND r.unanswered = 0 AND NOT r.token_dead
   AND t.id = r.token_id AND t.token_encrypted IS NOT NULL AND t.expires_at > clock_timestamp()
-  AND NOT EXISTS (SELECT FROM otn.suppression s WHERE s.subscriber_id = r.subscriber_id)
+  AND NOT otn.silenced(r.subscriber_id, t.topic_id, t.opted_in_at)
   AND NOT EXISTS (SELECT FROM otn.recipient o WHERE o.token_id = r.token_id AND o.holds_token);
 
 -- name: ask_unknown_now!
@@ -153,8 +153,8 @@ UPDATE otn.recipient SET not_before = NULL WHERE campaign_id = :campaign_id AND 
 UPDATE otn.page SET halted_at = clock_timestamp(), halt_reason = :reason WHERE id = :page_id AND halted_at IS NULL;
 
 -- name: resume_page!
--- Triggered again by a person; a page that is still barred halts again at the first call.
-UPDATE otn.page SET halted_at = NULL, halt_reason = NULL WHERE id = :page_id AND halted_at IS NOT NULL;
+-- Triggered again by a person; a page that is still barred halts again at the first call. A held page stays halted.
+UPDATE otn.page SET halted_at = NULL, halt_reason = NULL WHERE id = :page_id AND halted_at IS NOT NULL AND NOT halt_held;
 
 -- name: write_audit!
 -- Who did what.

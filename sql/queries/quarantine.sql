@@ -49,3 +49,21 @@ UPDATE otn.quarantine SET replayed_at = clock_timestamp() WHERE id = ANY (:ids::
 -- name: correct_reason!
 -- Still unusable, but perhaps for another reason.
 UPDATE otn.quarantine SET reason = :reason WHERE id = :id AND reason <> :reason;
+
+-- name: next_items
+-- Waiting or replayed, for an erasure: whom an item names is seen only after it was opened.
+SELECT id, item FROM otn.quarantine WHERE id > :after_id ORDER BY id LIMIT :most;
+
+-- name: lock_mentions
+-- Those that were found, and those that came since. One that is just being replayed is left to its retention: a replay
+-- waits for the erasure, and must not be waited for.
+SELECT id, webhook_day, webhook_id::text, item, replayed_at IS NOT NULL AS replayed FROM otn.quarantine
+WHERE id = ANY (:ids::bigint[]) OR id > :after_id ORDER BY id FOR UPDATE SKIP LOCKED;
+
+-- name: save_item!
+-- Without the person who was erased.
+UPDATE otn.quarantine SET item = :item WHERE id = :id;
+
+-- name: delete_item!
+-- It was used already; nothing counts it any more.
+DELETE FROM otn.quarantine WHERE id = :id;

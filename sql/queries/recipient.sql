@@ -3,17 +3,22 @@
 -- name: claim
 -- In one statement: the rows, a fresh attempt id, the lease, the committed intent. Whoever was suppressed or whose token
 -- ended since planning is skipped here, at the last moment. A paused, halted or cancelled campaign yields no rows.
+-- The silence is otn.silenced written out: Postgres would call the function row by row.
 WITH gate AS (
     SELECT c.id FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id
     WHERE c.id = :campaign_id AND c.state = 'sending' AND p.halted_at IS NULL
 ), due AS MATERIALIZED (
     SELECT r.campaign_id, r.subscriber_id, t.token_encrypted,
-           CASE WHEN s.subscriber_id IS NOT NULL THEN 'suppressed'
-                WHEN t.token_encrypted IS NULL OR t.expires_at <= clock_timestamp() THEN 'token_expired' END AS skip
+           CASE WHEN EXISTS (SELECT FROM otn.suppression s
+                             WHERE s.subscriber_id = r.subscriber_id AND (s.topic_id IS NULL OR s.topic_id = t.topic_id)
+                               AND (s.reason IN ('operator', 'erased') OR (s.reason = 'stop_word' AND s.since >= t.opted_in_at)))
+                THEN 'suppressed'
+                WHEN t.token_encrypted IS NULL OR t.expires_at <= clock_timestamp() THEN (
+                    SELECT CASE WHEN p.erased_at IS NULL THEN 'token_expired' ELSE 'erased' END
+                    FROM otn.subscriber p WHERE p.id = r.subscriber_id) END AS skip
     FROM gate
     JOIN otn.recipient r ON r.campaign_id = gate.id
     JOIN otn.token t ON t.id = r.token_id
-    LEFT JOIN otn.suppression s ON s.subscriber_id = r.subscriber_id
     WHERE r.chunk = :chunk AND r.state = 'waiting' AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
     ORDER BY r.subscriber_id LIMIT :most
     FOR UPDATE OF r SKIP LOCKED
@@ -44,12 +49,16 @@ WITH gate AS (
     WHERE c.id = :campaign_id AND c.state = 'sending' AND p.halted_at IS NULL
 ), due AS MATERIALIZED (
     SELECT r.campaign_id, r.subscriber_id, t.token_encrypted,
-           CASE WHEN s.subscriber_id IS NOT NULL THEN 'suppressed'
-                WHEN t.token_encrypted IS NULL OR t.expires_at <= clock_timestamp() THEN 'token_expired' END AS closed
+           CASE WHEN EXISTS (SELECT FROM otn.suppression s
+                             WHERE s.subscriber_id = r.subscriber_id AND (s.topic_id IS NULL OR s.topic_id = t.topic_id)
+                               AND (s.reason IN ('operator', 'erased') OR (s.reason = 'stop_word' AND s.since >= t.opted_in_at)))
+                THEN 'suppressed'
+                WHEN t.token_encrypted IS NULL OR t.expires_at <= clock_timestamp() THEN (
+                    SELECT CASE WHEN p.erased_at IS NULL THEN 'token_expired' ELSE 'erased' END
+                    FROM otn.subscriber p WHERE p.id = r.subscriber_id) END AS closed
     FROM gate
     JOIN otn.recipient r ON r.campaign_id = gate.id
     JOIN otn.token t ON t.id = r.token_id
-    LEFT JOIN otn.suppression s ON s.subscriber_id = r.subscriber_id
     WHERE r.state = 'unknown' AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
     ORDER BY r.subscriber_id LIMIT :most
     FOR UPDATE OF r SKIP LOCKED
@@ -121,7 +130,7 @@ FROM otn.recipient WHERE campaign_id = :campaign_id AND chunk = :chunk AND state
 WITH answer AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:answers) AS a(
         subscriber_id bigint, attempt_id uuid, outcome text, message_id text, http_status smallint, error_code integer,
-        error_subcode integer, retry_worth boolean, token_refused boolean, token_used boolean, skip boolean, called boolean,
+        error_subcode integer, retry_worth boolean, token_refused boolean, token_used boolean, unreachable boolean, skip boolean, called boolean,
         reason text, wait_s double precision, age_s double precision)
 ), fresh AS (
     INSERT INTO otn.attempt (campaign_id, subscriber_id, attempt_id, step, sender, outcome, http_status, error_code, error_subcode, message_id, reason)
@@ -178,7 +187,15 @@ WITH answer AS MATERIALIZED (
     WHERE r.campaign_id = :campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NOT NULL
       -- Sent already, and stated: a second acceptance is logged, the first keeps its message id.
       AND NOT (r.state = 'sent' AND r.evidence <> 'token_used_inferred')
-    RETURNING r.subscriber_id
+    RETURNING r.subscriber_id, r.state, d.unreachable
+), lost AS (
+    -- Whoever cannot be reached is left out of later plans until they speak again, or a retry reaches them.
+    INSERT INTO otn.suppression (subscriber_id, reason, actor)
+    SELECT subscriber_id, 'unreachable', 'platform' FROM settled WHERE state = 'refused' AND unreachable ORDER BY subscriber_id
+    ON CONFLICT (subscriber_id, coalesce(topic_id, 0), reason) DO UPDATE SET since = clock_timestamp()
+), found AS (
+    DELETE FROM otn.suppression p USING settled
+    WHERE settled.state = 'sent' AND p.subscriber_id = settled.subscriber_id AND p.reason = 'unreachable'
 ), logged_late AS (
     -- A late answer only settles its own doubt, and only while another call keeps the row in doubt.
     UPDATE otn.recipient r SET unanswered = r.unanswered - 1

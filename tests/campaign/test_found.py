@@ -18,7 +18,6 @@ from otn.campaign import approval as approvals
 from otn.campaign import control, evidence, ledger, report
 from otn.campaign.answers import Answer, from_result, not_called
 from otn.campaign.model import CampaignSpec
-from otn.campaign.render import RenderError, TemplateError, compile_message
 from otn.campaign.state import CampaignCancelledError
 from otn.crypto import DecryptionError, Keyring, new_key, read_keyring
 from otn.database import DatabaseAwayError, transaction
@@ -26,6 +25,7 @@ from otn.errors import ConfigurationError
 from otn.messenger.client import SendResult
 from otn.messenger.errors import Outcome, PlatformError, classify
 from otn.messenger.messages import MessageError
+from otn.rendering import RenderError, TemplateError, compile_message
 from otn.settings import Connection, database_url
 from tests.campaign.stage import QUICK, Stage
 from tests.clean import database, emptied_url

@@ -100,9 +100,23 @@ def test_a_person_who_blocked_the_page_is_refused_with_the_code_and_keeps_the_to
     figures = stage.run(stage.planned())
     assert (figures["sent"], figures["refused"], figures["errors"]) == (3, 1, {"551/1893047": 1})
     assert figures["tokens_spent"] == 3
+    second = stage.report(stage.planned("second"))
+    assert (second["planned"], second["excluded"]) == (0, {"token_spent": 3, "unreachable": 1})
     stage.sandbox.unblock(stage.settings.page_id, [people[1]])
-    second = stage.run(stage.planned("second"))
-    assert (second["planned"], second["sent"], second["excluded"]) == (1, 1, {"token_spent": 3})
+    stage.sql("UPDATE otn.subscriber SET last_interaction_at = clock_timestamp() WHERE psid = %s", people[1])
+    third = stage.run(stage.planned("third"))
+    assert (third["planned"], third["sent"], third["excluded"]) == (1, 1, {"token_spent": 3})
+
+
+def test_whoever_a_retry_reaches_is_not_unreachable_any_more(stage: Stage) -> None:
+    person = stage.opt_in(1, tokens_per_person=(2, 2))[0]
+    stage.sandbox.block(stage.settings.page_id, [person], family="551/1893047")
+    campaign = stage.planned()
+    assert stage.run(campaign)["refused"] == 1
+    stage.sandbox.unblock(stage.settings.page_id, [person])
+    assert control.retry(stage.engine, campaign, scope="refused", actor="anna") == 1
+    assert stage.run(campaign)["sent"] == 1
+    assert stage.report(stage.planned("second"))["excluded"] == {}
 
 
 def test_blocked_after_an_unclear_call_stays_unknown(stage: Stage) -> None:

@@ -28,9 +28,12 @@ def test_a_good_installation_has_nothing_red(otn: Shell, page_variable: Callable
     assert found["level"] == "yellow"  # what is answered for a used token was not learnt yet
     told = levels(found)
     assert told["used tokens"] == ["yellow"]
-    for subject in ("keys", "database", "schema", "partitions", "ingest", "page shop"):
+    for subject in ("keys", "database", "schema", "partitions", "ingest", "quarantine", "alarms", "page shop"):
         assert set(told[subject]) == {"green"}, found
-    assert "✓ database" in otn("doctor").stdout
+    said = otn("doctor").stdout
+    assert "✓ database" in said
+    assert said.count("page shop") == 1  # what is well about a page is one line
+    assert otn.json("alarms", "list") == []  # it only looks
 
 
 def test_each_fault_is_named_with_what_to_do(otn: Shell, database: Engine, page_variable: Callable[..., str]) -> None:
@@ -45,13 +48,17 @@ def test_each_fault_is_named_with_what_to_do(otn: Shell, database: Engine, page_
         "(current_date, gen_random_uuid(), 'x', clock_timestamp() - interval '1 hour')",
     )
     change(database, "SELECT 1; DROP TABLE otn.webhook_event_" + tomorrow(database))
+    change(database, "INSERT INTO otn.alarm (kind, level, sentence, advice) VALUES ('x', 'warn', 'It is so.', 'Look.')")
+    otn.environ["OTN_RECEIVER_URL"] = "http://127.0.0.1:1"
     found = otn.json("doctor", code=1)
+    assert "Look." in otn("alarms", "list").stdout
     told = levels(found)
     assert found["level"] == "red"
     assert told["page shop"].count("red") == 2
-    assert told["page gone"] == ["red"]
+    assert told["page gone"].count("red") == 1
     assert told["ingest"] == ["red"]
-    assert told["topics"] == told["partitions"] == ["yellow"]
+    assert told["topics"] == told["partitions"] == told["responder"] == told["alarms"] == ["yellow"]
+    assert told["receiver"] == ["red"]
     assert all(check["advice"] or "." in check["text"] for check in found["checks"] if check["level"] != "green")
 
 

@@ -3,12 +3,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from otn.database import transaction
+from otn.database import Engine, transaction
 from sandbox.process import Handle
 
 from .conftest import Shell
 
 Variable = Callable[..., str]
+
+
+def change(database: Engine, statement: str) -> None:
+    with transaction(database) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 def add(otn: Shell, variable: str, *words: str, code: int = 0) -> str:
@@ -64,6 +69,33 @@ def test_connections_that_cannot_be_used_are_a_sentence(otn: Shell, page_variabl
     assert "no password" in add(otn, '{"conn_type": "messenger", "login": "1"}', code=1)
     assert "cannot be read" in add(otn, "{broken", code=1)
     assert otn.json("pages", "list") == []
+
+
+def test_a_page_is_halted_and_resumed_by_a_person(
+    otn: Shell, page_variable: Variable, database: Engine, campaign: str
+) -> None:
+    assert "reason" in otn("pages", "halt", "shop", "--reason", " ", code=2).stderr
+    assert "until" in otn("pages", "halt", "shop", "--reason", "a [bold]complaint").stdout
+    (page,) = otn.json("pages", "list")
+    assert (page["halt_reason"], page["needs_resume"]) == ("a [bold]complaint", True)
+    change(database, "UPDATE otn.campaign SET state = 'halted', halt_reason = 'the page'")
+    assert campaign in otn("pages", "resume", "1001").stdout
+    assert "was not halted" in otn("pages", "resume", "shop").stdout
+
+
+def test_a_page_that_the_platform_blocked_needs_a_reason_to_go_on(otn: Shell, database: Engine, campaign: str) -> None:
+    change(
+        database,
+        "UPDATE otn.page SET halted_at = now(), halt_reason = 'policy_enforcement: block', halt_held = true,"
+        " blocked_at = now()",
+    )
+    assert "--because" in otn("pages", "resume", "shop", code=2).stderr
+    otn("pages", "resume", "shop", "--because", "The inbox says it is free.")
+    with transaction(database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT actor, detail ->> 'because' AS because FROM otn.audit WHERE action = 'page resumed'")
+        (row,) = cursor.fetchall()
+    assert row.actor.startswith("cli:")
+    assert row.because == "The inbox says it is free."
 
 
 def test_topics(otn: Shell, page_variable: Variable) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from otn.consent.balance import Balance
-from otn.consent.ingest import ingest_pending
 from otn.crypto import Keyring
 from otn.database import Engine, transaction
+from otn.intake.balance import Balance
+from otn.intake.ingest import ingest_pending
 from otn.settings import PageSettings
 
 PAGE = "1001"

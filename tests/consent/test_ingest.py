@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from otn.consent.balance import Balance, IncompleteError
 from otn.crypto import new_key, read_keyring
+from otn.intake.balance import Balance, IncompleteError
 from tests.consent.inbox import NOW, PAGE, body, item, message, milliseconds, optin
 
 SAMPLE = b"""{"object":"page",
@@ -213,7 +213,7 @@ def test_a_limit_leaves_the_rest_pending(inbox):
 
 
 def test_a_slice_ends_where_bodies_grow_too_large(inbox, monkeypatch):
-    monkeypatch.setattr("otn.consent.ingest.SLICE_BYTES", 50_000)
+    monkeypatch.setattr("otn.intake.ingest.SLICE_BYTES", 50_000)
     large = body(message("x" * 60_000))
     inbox.put(large, *(body(optin(f"{n}")) for n in range(4)), body(message("y" * 60_000)))
     slices = []

@@ -9,11 +9,11 @@ from datetime import timedelta
 import psycopg2
 import pytest
 
-from otn.consent import ingest
-from otn.consent.balance import Balance, IncompleteError
-from otn.consent.reading import parse_webhook
-from otn.consent.staging import Stage
 from otn.database import DatabaseAwayError, DatabaseError, transaction
+from otn.intake import ingest, merging
+from otn.intake.balance import Balance, IncompleteError
+from otn.intake.reading import parse_webhook
+from otn.intake.staging import Stage
 from tests.consent.inbox import NOW, body, item, message, milliseconds, optin
 
 PENDING = "SELECT count(*) FROM otn.webhook_event WHERE ingested_at IS NULL"
@@ -67,14 +67,14 @@ def test_poison_is_set_aside_as_a_whole_and_the_rest_goes_on(inbox, monkeypatch)
             raise ZeroDivisionError("secret text of a person")
         return parse_webhook(raw, page_ids)
 
-    monkeypatch.setattr("otn.consent.reading.parse_webhook", parse)
+    monkeypatch.setattr("otn.intake.reading.parse_webhook", parse)
     inbox.put(body(optin("a")), body(message("poison"), optin("kept")), body(optin("b")))
     assert inbox.ingest() == Balance(webhooks=3, received=3, ingested=2, quarantined=1, optins_new=2)
     (row,) = inbox.rows("SELECT * FROM otn.quarantine")
     assert (row.position, row.reason) == ("body", "ingest failed on it: ZeroDivisionError")
     monkeypatch.undo()
 
-    from otn.consent import quarantine
+    from otn.intake import quarantine
 
     assert quarantine.replay(inbox.database, inbox.keyring).optins_new == 1
     assert inbox.tokens() == {"a", "b", "kept"}
@@ -92,7 +92,7 @@ def test_a_missing_table_is_no_poison(inbox):
 
 
 def test_when_everything_fails_it_stops_instead_of_filling_the_quarantine(inbox, monkeypatch):
-    monkeypatch.setattr("otn.consent.reading.parse_webhook", lambda *_: 1 / 0)
+    monkeypatch.setattr("otn.intake.reading.parse_webhook", lambda *_: 1 / 0)
     monkeypatch.setattr(ingest, "MOST_FAILURES", 3)
     inbox.put(*(body(optin(f"{n}")) for n in range(10)))
     with pytest.raises(ZeroDivisionError):
@@ -141,15 +141,25 @@ def test_two_ingests_of_the_same_people_in_opposite_order_never_wait_in_a_circle
         items = [message("stop", mid=psid, psid=psid) for psid in psids]
     inbox.put(body(*items), body(*reversed(items)))
 
-    deadlocks, met, staged, copy = [], set(), threading.Barrier(2), Stage.copy
+    deadlocks, met, ready, copy, look = [], set(), threading.Barrier(2), Stage.copy, merging.meet
+
+    def meet_each_other():
+        if threading.get_ident() not in met:  # a slice that is tried again meets nobody
+            met.add(threading.get_ident())
+            ready.wait(20)
+
+    def meet_before_topics(*arguments):
+        meet_each_other()
+        return look(*arguments)
 
     def copy_and_meet(stage, conn):
         copy(stage, conn)
-        if threading.get_ident() not in met:  # a slice that is tried again meets nobody
-            met.add(threading.get_ident())
-            staged.wait(20)
+        meet_each_other()
 
-    monkeypatch.setattr(Stage, "copy", copy_and_meet)
+    if table == "topic":
+        monkeypatch.setattr(merging, "meet", meet_before_topics)
+    else:
+        monkeypatch.setattr(Stage, "copy", copy_and_meet)
     monkeypatch.setattr(ingest, "_log", NoteWarnings(deadlocks))
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(lambda _: inbox.ingest(slice_size=1, limit=1), range(2))

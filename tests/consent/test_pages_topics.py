@@ -12,7 +12,10 @@ from otn.consent.pages import PageConflictError, UnknownPageError
 from otn.consent.topics import TopicConflictError, UnknownTopicError
 from otn.database import transaction
 from otn.errors import UsageError
+from tests.clean import database, emptied_url
 from tests.consent.inbox import NOW, body, optin, page_settings
+
+__all__ = ["database", "emptied_url"]
 
 
 def test_the_same_page_twice_is_one_page_and_a_name_may_change(database):
@@ -155,3 +158,48 @@ def test_every_optin_of_a_topic_is_counted_once(inbox, database, page):
     assert (row.opt_ins, row.people, row.unspent, row.expiring) == (7, 7, 3, 1)
     assert (row.reserved, row.spent, row.expired) == (1, 2, 1)
     assert row.opt_ins == row.unspent + row.reserved + row.spent + row.expired
+
+
+def test_reply_and_labels_are_kept_until_they_are_given_again(database, page):
+    with transaction(database) as conn, conn.cursor() as cursor:
+        first = topics.add(
+            conn, page, "sale", "Sale", reply="Thanks {{ first_name }}!", labels=["b", "a", "b"], actor="x"
+        )
+        assert (first.reply, first.labels) == ({"text": "Thanks {{ first_name }}!"}, ["a", "b"])
+        assert topics.add(conn, page, "sale", "Sale", actor="x") == first
+        assert topics.add(conn, page, "sale", "Sale", labels=["c"], actor="x").labels == ["c"]
+        bare = topics.add(conn, page, "sale", "Sale", reply={}, labels=[], actor="x")
+        assert (bare.reply, bare.labels) == (None, [])
+        cursor.execute("SELECT action FROM otn.audit ORDER BY id")
+        assert [row.action for row in cursor.fetchall()] == ["topic_registered", "topic_changed", "topic_changed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"reply": "{{ first_name"}, "The template is broken"),
+        ({"reply": {"text": "x", "metadata": "m"}}, "metadata"),
+        (
+            {"reply": {"attachment": {"type": "template", "payload": {"template_type": "one_time_notif_req"}}}},
+            "otn_ask",
+        ),
+        ({"labels": [" "]}, "label"),
+        ({"labels": [f"l{n}" for n in range(101)]}, "100 labels on people at most"),
+        ({"payload": '{"topic":"other","ref":"sku-1"}'}, "reads as a topic with a reference"),
+    ],
+    ids=range(6),
+)
+def test_a_reply_label_or_payload_that_would_fail_later_is_refused_now(database, page, options, sentence):
+    with transaction(database) as conn:
+        with pytest.raises(UsageError, match=sentence):
+            topics.add(conn, page, "sale", "Sale", **options)
+        assert topics.listing(conn) == []
+
+
+def test_a_title_is_counted_as_messenger_may_count_it(database, page):
+    with transaction(database) as conn:
+        assert topics.add(conn, page, "few", "😀" * 32).title == "😀" * 32
+        with pytest.raises(UsageError, match="The title has 66 characters"):
+            topics.add(conn, page, "many", "😀" * 33)
+        with pytest.raises(UsageError, match="cannot be stored"):
+            topics.add(conn, page, "half", "\ud83d")

@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from otn.consent.purge import PurgeResult, purge, read_retention
 from otn.database import transaction
 from otn.errors import ConfigurationError
+from otn.privacy.purge import PurgeResult, purge
+from otn.privacy.retention import read_retention
 from tests.consent.inbox import NOW, body, message, optin
 
 TODAY = NOW.date()
@@ -112,7 +113,7 @@ def test_partitions_are_made_ahead(inbox):
 
 
 def test_a_busy_day_is_left_to_the_next_purge_and_the_rest_is_done(inbox, monkeypatch):
-    monkeypatch.setattr("otn.consent.purge.LOCK_TRIES", 1)
+    monkeypatch.setattr("otn.privacy.purge.LOCK_TRIES", 1)
     day = partition(inbox, 40)
     inbox.put(body(message("hi")))
     inbox.ingest()

@@ -9,10 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from otn.consent import pages, quarantine
-from otn.consent.balance import Balance, IncompleteError
+from otn.consent import pages
 from otn.crypto import new_key, read_keyring
 from otn.database import transaction
+from otn.intake import quarantine
+from otn.intake.balance import Balance, IncompleteError
 from tests.consent.inbox import NOW, body, milliseconds, optin, page_settings
 
 

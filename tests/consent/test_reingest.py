@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 
 from otn.consent import pages
-from otn.consent.balance import Balance, IncompleteError
-from otn.consent.ingest import reingest_day
 from otn.crypto import new_key, read_keyring
 from otn.database import transaction
+from otn.intake.balance import Balance, IncompleteError
+from otn.intake.ingest import reingest_day
 from tests.consent.inbox import NOW, body, item, message, milliseconds, optin, page_settings
 
 DAY = NOW.date()

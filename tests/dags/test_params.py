@@ -169,3 +169,114 @@ def test_the_forms_ask_for_exactly_what_is_read() -> None:
     assert all(param.schema.get("title") for param in [*broadcast_params().values(), *retry_params().values()])
     defaults = {name: param.value for name, param in broadcast_params().items() if param.has_value}
     assert BroadcastRequest.from_params({**defaults, **LEAST}) == BroadcastRequest.from_params(LEAST)
+
+
+def test_a_filter_is_the_same_in_whatever_order_it_is_written() -> None:
+    wanted = {
+        "ref": ["b", "a", "b"],
+        "attributes": {"size": ["42"], "city": ["Oslo", "Bergen"]},
+        "opted_in_from": "2027-03-01T00:00:00+01:00",
+        "opted_in_until": "2027-03-01T00:00:00Z",
+    }
+    spec = BroadcastRequest.from_params({**LEAST, "filter": wanted}).spec
+    assert spec.filter == {
+        "attributes": {"city": ["Bergen", "Oslo"], "size": ["42"]},
+        "opted_in_from": "2027-02-28T23:00:00+00:00",
+        "opted_in_until": "2027-03-01T00:00:00+00:00",
+        "ref": ["a", "b"],
+    }
+    other = BroadcastRequest.from_params({**LEAST, "filter": {**wanted, "ref": ["a", "b"]}}).spec
+    assert spec.content_hash("1", "restock") == other.content_hash("1", "restock")
+    plain = BroadcastRequest.from_params(LEAST).spec
+    assert BroadcastRequest.from_params({**LEAST, "filter": {}}).spec == plain
+    assert spec.content_hash("1", "restock") != plain.content_hash("1", "restock")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ([], "filter is []. Give an object"),
+        ("ref=a", "filter is 'ref=a'. Give an object"),
+        ({"rfe": ["a"]}, "There is no filter.rfe. Did you mean 'ref'?"),
+        ({"zzz": 1}, "There is no filter.zzz. Known are: ref, locale, attributes"),
+        ({"ref": "a"}, "filter.ref is 'a'. Give a list of 1 to 1000 texts"),
+        ({"ref": []}, "filter.ref is []. Give a list"),
+        ({"ref": None}, "filter.ref is None. Give a list"),
+        ({"ref": [7]}, "filter.ref holds 7. Give texts"),
+        ({"ref": [""]}, "filter.ref holds ''"),
+        ({"ref": ["a\x00"]}, "filter.ref holds 'a\\x00'"),
+        ({"ref": ["x" * 201]}, "Give texts of 1 to 200 printable characters"),
+        ({"ref": ["x"] * 1001}, "Give a list of 1 to 1000 texts"),
+        ({"locale": ["x" * 21]}, "filter.locale holds"),
+        ({"attributes": {}}, "filter.attributes is {}. Give 1 to 50 names"),
+        ({"attributes": ["city"]}, "filter.attributes is ['city']"),
+        ({"attributes": {"city": "Oslo"}}, "filter.attributes.city is 'Oslo'. Give a list"),
+        ({"attributes": {"my city": ["Oslo"]}}, "The attribute 'my city' cannot be used"),
+        ({"attributes": {"city": [True]}}, "filter.attributes.city holds True"),
+        ({"opted_in_from": "2027-03-01T09:00"}, "filter.opted_in_from '2027-03-01T09:00' has no time zone"),
+        ({"opted_in_until": "soon"}, "filter.opted_in_until is 'soon'. Write a moment"),
+        ({"interacted_from": 7}, "filter.interacted_from is 7"),
+        ({"interacted_until": "2027-02-30T09:00Z"}, "is no date or time that exists"),
+        (
+            {"opted_in_from": "2027-03-01T09:00Z", "opted_in_until": "2027-03-01T10:00+01:00"},
+            "is not before filter.opted_in_until",
+        ),
+    ],
+)
+def test_a_filter_that_cannot_be_used_names_its_field(wrong: Any, sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        BroadcastRequest.from_params({**LEAST, "filter": wrong})
+    assert sentence in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_labels_by_result() -> None:
+    spec = BroadcastRequest.from_params({**LEAST, "result_labels": {"sent": ["b", "a", "a"], "read": ["warm"]}}).spec
+    assert spec.result_labels == {"read": ("warm",), "sent": ("a", "b")}
+    assert spec.content_hash("1", "restock") == BroadcastRequest.from_params(LEAST).spec.content_hash("1", "restock")
+    for wrong, sentence in (
+        (["a"], "result_labels is ['a']. Give an object"),
+        ({"seen": ["a"]}, "There is no result_labels.seen. Results are: sent, refused"),
+        ({"sent": "a"}, "result_labels.sent is 'a'. Give a list of 1 to 10 labels"),
+        ({"sent": []}, "result_labels.sent is []"),
+        ({"sent": [" a"]}, "result_labels.sent cannot be used. The label ' a' cannot be used"),
+        ({"sent": [1]}, "The label 1 cannot be used"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            BroadcastRequest.from_params({**LEAST, "result_labels": wrong})
+        assert sentence in str(caught.value)
+
+
+def test_whoever_decides_sees_the_filter_and_the_labels_and_nothing_in_them_acts() -> None:
+    from otn.campaign.model import Audience
+    from otn.orchestration.preview import Preview
+
+    spec = BroadcastRequest.from_params(
+        {
+            **LEAST,
+            "filter": {
+                "ref": ["a", "b`c", "d", "e", "f", "g"],
+                "attributes": {"city": ["Oslo", "Bergen"]},
+                "interacted_from": "2027-03-01T09:00Z",
+            },
+            "result_labels": {"sent": ["**got**"]},
+        }
+    ).spec
+    text = Preview(
+        campaign="spring",
+        page="messenger_default",
+        topic="restock",
+        message=spec.message,
+        audience=Audience(recipients=1, excluded={"ref_differs": 2, "attribute_differs": 3}, dying=0),
+        include_labels=["vip"],
+        exclude_labels=[],
+        max_recipients=5,
+        send_at=None,
+        filter=spec.filter,
+        result_labels=spec.result_labels,
+    ).markdown()
+    assert "Filter: with `vip`, ref `a`, `` b`c ``, `d`, `e`, `f` or 1 more, `city` `Bergen` or `Oslo`, " in text
+    assert "last wrote or tapped from 2027-03-01T09:00:00+00:00, 5 people at most" in text
+    assert "Labels when it ends: sent: `**got**`." in text
+    assert "| opted in to something else (ref) | 2 |" in text
+    assert "| have other attributes | 3 |" in text

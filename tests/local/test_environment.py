@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from otn.local.airflow_settings import TUNABLE, airflow_settings
 from otn.local.environment import (
     caller_environment,
     can_receive,
+    can_send,
     home_environment,
     program_environment,
     without_secrets,
 )
 from otn.local.home import Home
+from otn.local.programs import RESPONDER, system_programs
 from otn.settings import database_url, read_connection
 
 PORTS = {"postgres": 21001, "api": 21002, "receiver": 21003}
@@ -137,9 +140,26 @@ def test_the_receiver_needs_both_secrets_of_some_page(environment: dict[str, str
     assert can_receive(environment) is can
 
 
-def test_a_damaged_default_page_is_an_error_and_shows_nothing() -> None:
+@pytest.mark.parametrize(
+    ("environment", "can"),
+    [
+        ({}, False),
+        ({"AIRFLOW_CONN_MESSENGER_DEFAULT": _page()}, True),
+        ({"AIRFLOW_CONN_SECOND_PAGE": _page()}, True),
+        ({"AIRFLOW_CONN_SECOND_PAGE": _page().replace('"p"', '""')}, False),
+        ({"AIRFLOW_CONN_OTHER": _page().replace("messenger", "http")}, False),
+    ],
+)
+def test_the_responder_needs_a_page_that_can_send(environment: dict[str, str], can: bool) -> None:
+    assert can_send(environment) is can
+    names = [program.name for program in system_programs(environment, PORTS)]
+    assert (RESPONDER in names) is can
+
+
+@pytest.mark.parametrize("can", [can_receive, can_send])
+def test_a_damaged_default_page_is_an_error_and_shows_nothing(can: Callable[[dict[str, str]], bool]) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        can_receive({"AIRFLOW_CONN_MESSENGER_DEFAULT": '{"password": "TOPSECRET"'})
+        can({"AIRFLOW_CONN_MESSENGER_DEFAULT": '{"password": "TOPSECRET"'})
     assert "TOPSECRET" not in str(caught.value)
 
 
@@ -149,3 +169,8 @@ def test_no_secret_is_left_in_a_shown_log(home: Home) -> None:
     text = without_secrets(" | ".join(["harmless", *secrets, PAGE]), environment, home.secrets().values())
     assert "harmless" in text
     assert not [secret for secret in secrets if secret in text]
+
+
+def test_the_spool_is_in_the_home_unless_the_operator_gives_it_another_disk(home: Home) -> None:
+    assert program_environment(home, {}, PORTS)["OTN_SPOOL_DIR"] == str(home.path / "spool")
+    assert program_environment(home, {"OTN_SPOOL_DIR": "/disk"}, PORTS)["OTN_SPOOL_DIR"] == "/disk"

@@ -338,3 +338,33 @@ def test_quoted_secrets_are_taken_out():
     assert kept.message == "Token [...] of [...] is invalid"
     assert "abc" not in repr(kept)
     assert kept.data == {}
+
+
+# --- people who cannot be reached, and windows that are closed
+
+UNREACHABLE = {
+    (551, None),
+    (551, 1545041),
+    (551, 1893047),
+    (1893047, None),
+    (200, 1545041),
+    (10, 2018108),
+    (10, 2018336),
+    (100, 2018001),
+}
+CLOSED = {(10, 2018278), (10, 2018065), (10, 2534022)}
+
+
+def test_only_these_say_that_a_person_is_away_or_the_window_closed():
+    verdicts = {key: classify(wire_error(*key)) for key in DOCUMENTED}
+    assert {key for key, verdict in verdicts.items() if verdict.unreachable} == UNREACHABLE
+    assert {key for key, verdict in verdicts.items() if verdict.window_closed} == CLOSED
+
+
+def test_away_and_closed_are_refusals_only():
+    assert classify(wire_error(551, 4711)).unreachable
+    assert classify(wire_error(100, None, "(#100) No matching user found")).unreachable
+    assert not classify(wire_error(551, is_transient=True)).unreachable
+    assert not classify(wire_error(551, status=500)).unreachable
+    assert not classify(wire_error(10, 2018278, is_transient=True)).window_closed
+    assert not classify(wire_error(100, None, "one_time_notif_token is invalid")).unreachable

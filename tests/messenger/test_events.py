@@ -496,3 +496,61 @@ def test_every_item_becomes_exactly_one_event_or_one_rejected_piece(items):
 def test_no_body_raises(raw):
     parsed = parse_webhook(raw)
     assert len(parsed.events) + len(parsed.rejected) >= 1
+
+
+# --- what an event carries by the way
+
+
+def referral(ref="spring", **more):
+    return {"ref": ref, "source": "SHORTLINK", "type": "OPEN_THREAD", **more}
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "payload", "ref"),
+    [
+        ({"referral": referral()}, EventKind.REFERRAL, "spring", "spring"),
+        ({"postback": {"payload": "GO", "referral": referral()}}, EventKind.POSTBACK, "GO", "spring"),
+        ({"postback": {"payload": "GO"}}, EventKind.POSTBACK, "GO", None),
+        ({"optin": {"ref": "spring"}}, EventKind.OTHER_OPTIN, "spring", "spring"),
+        ({"optin": {"type": "other", "ref": "spring", "payload": "P"}}, EventKind.OTHER_OPTIN, "P", "spring"),
+        ({"message": {"mid": "m"}}, EventKind.MESSAGE, None, None),
+    ],
+)
+def test_where_a_reference_comes_from(content, kind, payload, ref):
+    event = only_event(body(from_person(**content)))
+    assert (event.kind, event.payload, event.ref) == (kind, payload, ref)
+    assert "spring" not in repr(event)
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, "x", [], {}, {"ref": 7}, {"ref": ["x"]}, {"ref": "a\0"}, {"ref": "x" * 20_000}]
+)
+def test_an_odd_reference_does_not_cost_the_press_of_a_button(odd):
+    event = only_event(body(from_person(postback={"payload": "GO", "referral": odd})))
+    assert (event.payload, event.ref) == ("GO", None)
+
+
+@pytest.mark.parametrize(("reply", "mid"), [({"mid": "m_1"}, "m_1"), (None, None), ("m_1", None), ({"mid": 7}, None)])
+def test_what_a_message_answers(reply, mid):
+    event = only_event(body(from_person(message={"mid": "m_2", "text": "yes", "reply_to": reply})))
+    assert (event.text, event.reply_to) == ("yes", mid)
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"reaction": "love", "emoji": "\u2764"}, "love"),
+        ({"emoji": "\u2764"}, "\u2764"),
+        ({"reaction": 7}, None),
+        ({}, None),
+    ],
+)
+def test_the_name_of_a_reaction(parts, named):
+    event = only_event(body(from_person(reaction={"mid": "m_1", "action": "react", **parts})))
+    assert (event.mid, event.action, event.reaction) == ("m_1", "react", named)
+
+
+def test_an_array_that_is_null_is_as_good_as_absent():
+    assert only_event(body(optin(), standby=None, changes=None)).token == "T"
+    raw = b'{"object":"page","entry":[{"id":"PAGE","time":1458692752999,"messaging":null,"standby":null}]}'
+    assert only_rejected(raw).reason == "the entry holds no event"

@@ -14,6 +14,7 @@ from otn.messenger.messages import (
     MessageError,
     message_text,
     one_time_request,
+    postbacks,
     validate_message,
 )
 
@@ -238,3 +239,67 @@ def test_whatever_is_given_is_either_sendable_or_refused(message):
         return
     assert len(wire.encode(checked)) <= MESSAGE_BYTES_LIMIT
     wire.encode(checked).encode()
+
+
+# --- what comes back when somebody taps
+
+
+def button(kind, payload):
+    return {"type": kind, "title": "T", "payload": payload}
+
+
+def template(**payload):
+    return {"attachment": {"type": "template", "payload": payload}}
+
+
+@pytest.mark.parametrize(
+    ("message", "payloads"),
+    [
+        ({"text": "hello"}, []),
+        (
+            template(
+                template_type="button",
+                text="x",
+                buttons=[button("postback", "A"), button("phone_number", "+1"), button("web_url", "no")],
+            ),
+            ["A"],
+        ),
+        (
+            template(
+                template_type="generic",
+                elements=[
+                    {"title": "1", "buttons": [button("postback", "A"), button("postback", "B")]},
+                    {"title": "2", "buttons": [button("postback", "B"), button("postback", "C")]},
+                ],
+            ),
+            ["A", "B", "C"],
+        ),
+        (
+            template(template_type="media", elements=[{"media_type": "image", "buttons": [button("postback", "A")]}]),
+            ["A"],
+        ),
+        (
+            {
+                "text": "pick",
+                "quick_replies": [
+                    {"content_type": "text", "title": "T", "payload": "Q"},
+                    {"content_type": "user_email", "payload": "no"},
+                ],
+            },
+            ["Q"],
+        ),
+        (
+            {
+                **template(template_type="button", text="x", buttons=[button("postback", "A")]),
+                "quick_replies": [{"content_type": "text", "title": "T", "payload": "Q"}],
+            },
+            ["A", "Q"],
+        ),
+        (one_time_request("News", "topic"), []),
+        ({}, []),
+        ({"attachment": "x", "quick_replies": {"a": 1}}, []),
+        ({"attachment": {"payload": {"buttons": ["x", None, {"type": "postback", "payload": 7}], "elements": 7}}}, []),
+    ],
+)
+def test_payloads_that_can_be_tapped(message, payloads):
+    assert postbacks(message) == payloads

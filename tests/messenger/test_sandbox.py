@@ -119,3 +119,18 @@ def test_a_wrong_proof_halts_the_page_and_not_the_person(sandbox, page):
             assert client.send(to(token)).outcome is Outcome.PAGE_HALTED
             with pytest.raises(MessengerError, match="app secret does not fit"):
                 client.subscribed_apps()
+
+
+def test_sends_to_people_by_id_singly_and_in_batch(sandbox, page, client):
+    control, page_id = sandbox.control, page["page_id"]
+    open_, closed, gone = control.people(page_id, 3)
+    control.window(page_id, [open_, gone])
+    control.block(page_id, [gone], family="200/1545041")
+    card = one_time_request("News", "topic")
+    asked = [SendRequest({"id": psid}, {**card, "metadata": psid[:3]}, "RESPONSE") for psid in (open_, closed, gone)]
+    singly, batch = [client.send(request) for request in asked], client.send_batch(asked)
+    for sent, outside, away in (singly, batch):
+        assert (sent.outcome, sent.recipient_id) == (Outcome.SENT, open_)
+        assert (outside.outcome, outside.verdict.window_closed) == (Outcome.REFUSED, True)
+        assert (away.outcome, away.verdict.unreachable, away.verdict.window_closed) == (Outcome.REFUSED, True, False)
+    assert [row["mid"] for row in control.ledger(page_id)] == [singly[0].message_id, batch[0].message_id]

@@ -24,8 +24,11 @@ from otn.database import Engine, transaction
 from otn.messenger.signature import sign
 from otn.settings import ROOT
 from otn.web.receiver import Registry, create_app
+from otn.web.receiver.deletion import Deletions
+from otn.web.receiver.keeper import Keeper
+from otn.web.receiver.line import Line
 from otn.web.receiver.server import _listen
-from otn.web.receiver.store import Store, receiver_engine
+from otn.web.spool import Spool
 
 APP_SECRET = "the secret of the app"
 VERIFY_TOKEN = "the token of the handshake"
@@ -52,6 +55,7 @@ class Receiver:
     keyring: Keyring
     process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
+    spool: Path | None = None
 
     @property
     def url(self) -> str:
@@ -61,32 +65,58 @@ class Receiver:
         headers = signed(body) if headers is None else headers
         return requests.post(f"{self.url}/webhook", data=body, headers=headers, timeout=30)
 
+    def settle(self) -> None:
+        """Wait until nothing is on the disk any more: on a busy machine a write may have taken that way."""
+        deadline = time.monotonic() + 30
+        while self.spool and list(self.spool.glob("*.segment")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def stored(self) -> list[bytes]:
         with transaction(self.database) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT body FROM otn.webhook_event ORDER BY received_at")
             return [self.keyring.decrypt(row.body, "webhook") for row in cursor.fetchall()]
 
+    def spooled(self) -> list[bytes]:
+        """What a receiver that is dead has left on the disk."""
+        assert self.spool is not None
+        left = Spool(self.spool, 1 << 30, self.keyring)
+        found: list[bytes] = []
+        while (segment := left.oldest()) is not None:
+            found += [self.keyring.decrypt(one.body, "webhook") for one in segment.take(1 << 30, 1 << 40)]
+            segment.remove()
+        return found
+
 
 @pytest.fixture
-def receiver_at(database: Engine, keyring: Keyring) -> Iterator[Callable[..., Receiver]]:
-    """Starts receivers in threads: ``receiver_at(url, environ)``."""
-    running: list[tuple[uvicorn.Server, threading.Thread, Engine]] = []
+def receiver_at(database: Engine, keyring: Keyring, tmp_path: Path) -> Iterator[Callable[..., Receiver]]:
+    """Starts receivers in threads: ``receiver_at(url, environ)``. They share a spool."""
+    running: list[tuple[uvicorn.Server, threading.Thread, list[Line]]] = []
+    folder = tmp_path / "spool"
 
-    def start(url: str, environ: dict[str, str] | None = None, refresh_seconds: float = 10) -> Receiver:
-        engine = receiver_engine(url)
-        app = create_app(Store(engine, keyring), Registry(engine, environ or ENVIRON, refresh_seconds))
+    def start(
+        url: str,
+        environ: dict[str, str] | None = None,
+        refresh_seconds: float = 10,
+        spool_bytes: int = 1 << 30,
+        public_url: str | None = None,
+    ) -> Receiver:
+        keeper = Keeper(url, keyring, Spool(folder, spool_bytes, keyring))
+        registry = Registry(Line(url), environ or ENVIRON, refresh_seconds)
+        deletions = Deletions(Line(url), keyring, public_url)
+        app = create_app(keeper, registry, deletions)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, log_level="warning"))
         listener = _listen("127.0.0.1", 0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        running.append((server, thread, engine))
+        running.append((server, thread, [*keeper._all_lines, registry.line, deletions._line]))
         thread.start()
-        return Receiver(listener.getsockname()[1], database, keyring)
+        return Receiver(listener.getsockname()[1], database, keyring, spool=folder)
 
     yield start
-    for server, thread, engine in running:
+    for server, thread, lines in running:
         server.should_exit = True
         thread.join(30)
-        engine.dispose()
+        for line in lines:
+            line.close()
 
 
 @pytest.fixture
@@ -111,7 +141,7 @@ def connection_variable(database_url: str) -> str:
 
 
 @pytest.fixture
-def process_environ(database_url: str) -> dict[str, str]:
+def process_environ(database_url: str, tmp_path: Path) -> dict[str, str]:
     """Environment of a receiver's process, without any page."""
     return {
         "PATH": os.environ["PATH"],
@@ -119,6 +149,7 @@ def process_environ(database_url: str) -> dict[str, str]:
         "AIRFLOW_CONN_OTN_DB": connection_variable(database_url),
         "OTN_ENCRYPTION_KEYS": new_key(),
         "OTN_HASH_KEY": new_key(),
+        "OTN_SPOOL_DIR": str(tmp_path / "spool"),
     }
 
 
@@ -134,7 +165,7 @@ def receiver_process(database: Engine, process_environ: dict[str, str], tmp_path
         process = subprocess.Popen(COMMAND, env=environ, stderr=sink)
     try:
         port = _port(process, log)
-        yield Receiver(port, database, read_keyring(process_environ), process, log)
+        yield Receiver(port, database, read_keyring(process_environ), process, log, tmp_path / "spool")
     finally:
         process.kill()
         process.wait(30)

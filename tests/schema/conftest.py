@@ -34,6 +34,24 @@ INSERT INTO otn.recipient (campaign_id, subscriber_id, token_id, chunk) VALUES (
 INSERT INTO otn.attempt (campaign_id, subscriber_id, attempt_id, step, sender)
 VALUES (1, 1, gen_random_uuid(), 'intent', 'me');
 INSERT INTO otn.pace (page_id) VALUES (1);
+INSERT INTO otn.topic (page_id, key, payload, adopted_by) VALUES (1, 'Restock!', 'Restock!', 1);
+INSERT INTO otn.rule (page_id, key, trigger, pattern, topic_id) VALUES (1, 'restock', 'word', 'restock', 1);
+INSERT INTO otn.ask (page_id, topic_id, key) VALUES (1, 1, 'first');
+INSERT INTO otn.window_message (page_id, subscriber_id, cause, ask_id, topic_id, card, message, not_after)
+VALUES (1, 1, 'ask', 1, 1, true, '{}', now());
+INSERT INTO otn.window_message (page_id, subscriber_id, cause, event_id, rule_id, card, message, not_after)
+VALUES (1, 1, 'rule', 1, 1, false, '{}', now());
+UPDATE otn.token SET card_id = 1 WHERE id = 1;
+UPDATE otn.event SET topic_id = 1;
+UPDATE otn.suppression SET topic_id = 1;
+INSERT INTO otn.window_attempt (window_message_id, attempt_id, step, sender)
+VALUES (1, gen_random_uuid(), 'intent', 'me');
+INSERT INTO otn.deletion_request (id, code, user_id, user_hash)
+VALUES (gen_random_uuid(), 'code', 'sealed', sha256('user'));
+INSERT INTO otn.traffic VALUES (1, '2000-01-01+00', 1);
+INSERT INTO otn.campaign_run (campaign_id, dag_id, run_id) VALUES (1, 'otn_broadcast', 'manual');
+INSERT INTO otn.alarm (page_id, kind, level, sentence, advice)
+VALUES (1, 'token', 'alarm', '', ''), (NULL, 'ingest', 'warn', '', '');
 INSERT INTO otn.audit (actor, action, page_id, campaign_id) VALUES ('me', 'opened', 1, 1);
 """
 

@@ -53,6 +53,11 @@ def token(**changes: str) -> str:
     return insert("token", {**values, **life, **changes})
 
 
+def alarm(**changes: str) -> str:
+    values = {"page_id": "1", "kind": "'new'", "level": "'warn'", "sentence": "'It is so.'", "advice": "''"}
+    return insert("alarm", {**values, **changes})
+
+
 def topic(**changes: str) -> str:
     values = {"page_id": "1", "key": "'new'", "title": "'New'", "payload": "'new'", "registered_at": "now()"}
     return insert("topic", {**values, **changes})
@@ -95,11 +100,13 @@ ACCEPTED = {
     "the payload of another page": topic(page_id="2", payload="'new'"),
     "webhook": webhook(),
     "ingested webhook": ingested(),
+    "redacted webhook": ingested(redacted_at="now()"),
     "empty webhook": ingested(events="0", ingested="0", duplicate="0", quarantined="0"),
     "quarantine": quarantine(),
     "token": token(),
     "token of a year": token(expires_at="'2027-01-01'"),
     "wiped token": token(token_encrypted="NULL", wiped_at="now()"),
+    "scrubbed token": token(token_encrypted="NULL", wiped_at="now()", scrubbed_at="now()"),
     "event": event(),
     "intent": attempt(),
     "answer": attempt("'answer'", outcome="'sent'"),
@@ -155,7 +162,7 @@ CASES: list[tuple[str, str]] = [
     ("token_wiped_has_no_text", token(wiped_at="now()")),
     ("token_wiped_has_no_text", token(token_encrypted="NULL")),
     ("token_wiped_has_no_text", "UPDATE otn.token SET token_encrypted = NULL"),
-    ("suppression_reason_check", "INSERT INTO otn.suppression (subscriber_id, reason) VALUES (1, 'mood')"),
+    ("suppression_reason_is_known", "INSERT INTO otn.suppression (subscriber_id, reason) VALUES (1, 'mood')"),
     ("tombstone_psid_hash_check", "INSERT INTO otn.tombstone (psid_hash) VALUES ('1001')"),
     ("event_fingerprint_check", event(fingerprint="'short'")),
     ("event_once", event(fingerprint="sha256('event')")),
@@ -207,11 +214,12 @@ CASES: list[tuple[str, str]] = [
             "include_labels = '{vip}'",
             "exclude_labels = '{vip}'",
             "max_recipients = 1",
+            """filter = '{"ref": ["shoes"]}'""",
             "content_hash = sha256('other')",
         )
     ),
     (
-        "exclusion_reason_check",
+        "exclusion_reason_is_known",
         "INSERT INTO otn.exclusion (campaign_id, subscriber_id, reason) VALUES (1, 2, 'mood')",
     ),
     # recipients
@@ -269,9 +277,32 @@ CASES: list[tuple[str, str]] = [
     ("attempt_answer_has_outcome", attempt("'answer'")),
     ("attempt_answer_has_outcome", attempt("'intent'", outcome="'sent'")),
     ("attempt_is_append_only", "UPDATE otn.attempt SET reason = 'changed'"),
-    ("attempt_is_append_only", "UPDATE otn.attempt SET reason = 'changed' WHERE false"),
+    ("attempt_is_append_only", "UPDATE otn.attempt SET message_id = 'm_2'"),
+    ("attempt_is_append_only", "UPDATE otn.attempt SET message_id = NULL, sender = 'somebody else'"),
+    ("attempt_is_not_emptied", "TRUNCATE otn.attempt"),
     ("audit_is_append_only", "UPDATE otn.audit SET actor = 'somebody else'"),
     ("audit_is_append_only", "DELETE FROM otn.audit"),
+    # leaving (0004)
+    ("erasure_mark_is_alone", "INSERT INTO otn.erasure_mark (id, bytes, tail, walked) VALUES (2, 0, sha256(''), true)"),
+    ("erasure_mark_has_size", "UPDATE otn.erasure_mark SET bytes = -1"),
+    ("erasure_mark_tail_is_hash", "UPDATE otn.erasure_mark SET tail = 'short'"),
+    ("token_scrubbed_was_wiped", token(scrubbed_at="now()")),
+    ("token_scrubbed_was_wiped", token(scrubbed_at="now()", token_encrypted="NULL", wiped_at="now()", ref="'shoe'")),
+    ("webhook_event_redacted_was_ingested", webhook(redacted_at="now()")),
+    ("deletion_request_found_is_count", "UPDATE otn.deletion_request SET found = -1"),
+    # 0005: watching
+    ("page_only_halts_are_held", "UPDATE otn.page SET halt_held = true"),
+    ("page_blocked_is_held", "UPDATE otn.page SET blocked_at = now(), halted_at = now(), halt_reason = 'x'"),
+    ("traffic_is_something", "INSERT INTO otn.traffic VALUES (1, '2000-01-01 00:15+00', 0)"),
+    ("traffic_by_quarters", "INSERT INTO otn.traffic VALUES (1, '2000-01-01 00:20+00', 1)"),
+    ("alarm_kind_is_named", alarm(kind="''")),
+    ("alarm_level_is_known", alarm(level="'ok'")),
+    ("alarm_told_is_known", alarm(told_as="'ok'", told_at="now()")),
+    ("alarm_told_has_time", alarm(told_as="'warn'")),
+    ("alarm_told_has_time", alarm(told_at="now()")),
+    ("alarm_end_is_told_after_it", alarm(told_as="'ended'", told_at="now()")),
+    ("alarm_open_once", alarm(kind="'token'")),
+    ("alarm_open_once", alarm(kind="'ingest'", page_id="NULL")),
 ]
 
 HOLDING: dict[str, dict[str, Any]] = {

@@ -34,6 +34,7 @@ class Answer:
         retry_worth: a later try may succeed.
         token_refused: the platform refused the token itself.
         token_used: that refusal can mean that the token was spent.
+        unreachable: the person cannot be reached, by whatever message.
         skip: with ``returned``: the person is not to be called at all.
         reason: short and stable.
         wait_s: not to be called again for so long.
@@ -53,6 +54,7 @@ class Answer:
     retry_worth: bool = False
     token_refused: bool = False
     token_used: bool = False
+    unreachable: bool = False
     skip: bool = False
     reason: str | None = None
     wait_s: float | None = None
@@ -118,6 +120,7 @@ def from_result(subscriber_id: int, attempt_id: str, result: SendResult, *, atte
             retry_worth=bool(verdict and verdict.retry_worth),
             token_refused=fate is not None,
             token_used=fate in INFERRED_AS_USED,
+            unreachable=bool(verdict and verdict.unreachable),
             content_error=content,
             **common,
         )

@@ -49,6 +49,7 @@ def start_question(engine: Engine, campaign_id: int) -> StartQuestion | None:
         include_labels=row.include_labels,
         exclude_labels=row.exclude_labels,
         max_recipients=row.max_recipients,
+        chosen_by=row.filter,
     ).recipients
     kind: Literal["approval", "late", "over_cap"] | None = None
     if row.needs_approval and row.approved_at is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from otn.campaign.model import Audience
 from otn.database import Engine, queries, transaction
@@ -15,6 +17,7 @@ def count(
     include_labels: Sequence[str],
     exclude_labels: Sequence[str],
     max_recipients: int | None,
+    chosen_by: Mapping[str, Any] | None = None,
 ) -> Audience:
     """Count without planning; writes nothing.
 
@@ -24,12 +27,14 @@ def count(
         include_labels: people must carry all of them.
         exclude_labels: people must carry none of them.
         max_recipients: at most so many, the soonest to expire first; None: everyone.
+        chosen_by: the campaign's filter, see ``CampaignSpec``.
     """
     filters = {
         "topic_id": topic_id,
         "include_labels": list(include_labels),
         "exclude_labels": list(exclude_labels),
         "max_recipients": max_recipients,
+        "filter": json.dumps(dict(chosen_by or {})),
     }
     with transaction(engine) as connection:
         people = {row.reason: row.people for row in queries("campaign").count_audience(connection, **filters)}

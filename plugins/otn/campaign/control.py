@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from otn.campaign.model import CampaignSpec, CampaignState
 from otn.campaign.state import CampaignCancelledError, CampaignUnknownError, audit, lock, move
+from otn.consent.pages import refuse_held
 from otn.database import Engine, PsycopgConnection, queries, transaction
 from otn.errors import UsageError
 
@@ -77,6 +78,7 @@ def open_campaign(
         "canary": spec.canary,
         "max_refused": spec.max_refused,
         "needs_approval": spec.approval,
+        "result_labels": json.dumps({state: list(labels) for state, labels in spec.result_labels.items()}),
     }
     with transaction(engine) as connection:
         queries("campaign").open_campaign(
@@ -88,6 +90,7 @@ def open_campaign(
             include_labels=sorted(set(spec.include_labels)),
             exclude_labels=sorted(set(spec.exclude_labels)),
             max_recipients=spec.max_recipients,
+            filter=json.dumps(dict(spec.filter)),
             content_hash=content_hash,
             actor=actor,
             **settings,
@@ -117,7 +120,7 @@ def open_campaign(
 def _take_up(connection: PsycopgConnection, row: Any, actor: str) -> None:
     unknown = queries("campaign").remaining(connection, campaign_id=row.id).unknown
     if row.state == CampaignState.SENDING:
-        queries("campaign").resume_page(connection, page_id=row.page_id)
+        _free_page(connection, row)
         queries("campaign").let_waiting_go(connection, campaign_id=row.id)
     elif row.state in RESUMABLE or (row.state == CampaignState.FINISHED and unknown):
         _resume(connection, row, actor)
@@ -126,10 +129,16 @@ def _take_up(connection: PsycopgConnection, row: Any, actor: str) -> None:
 def _resume(connection: PsycopgConnection, row: Any, actor: str) -> None:
     """A person takes responsibility: the stop rules start anew, the page is tried again."""
     queries("campaign").clear_stop_window(connection, campaign_id=row.id)
-    queries("campaign").resume_page(connection, page_id=row.page_id)
+    _free_page(connection, row)
     queries("campaign").let_waiting_go(connection, campaign_id=row.id)
     move(connection, row.id, CampaignState.SENDING)
     audit(connection, actor, "resumed", row, {"from": row.state})
+
+
+def _free_page(connection: PsycopgConnection, row: Any) -> None:
+    """Try the page again, unless the platform or a person holds it: that is another person's word to give."""
+    refuse_held(connection, row.page_id)
+    queries("campaign").resume_page(connection, page_id=row.page_id)
 
 
 def _campaign(connection: PsycopgConnection, campaign_id: int) -> Campaign:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -42,6 +43,9 @@ class CampaignSpec:
         include_labels: people must carry all of them.
         exclude_labels: people must carry none of them.
         max_recipients: at most so many; whose tokens end soonest come first. None: everyone.
+        filter: further bounds of the audience: ``ref``, ``locale`` (lists), ``attributes`` (name to list),
+            ``opted_in_from``, ``opted_in_until``, ``interacted_from``, ``interacted_until`` (ISO 8601 with zone).
+        result_labels: ``sent``, ``refused``, ``unknown`` or ``read`` to labels that such people get at a run's end.
         send_at: not before; None: at once.
         canary: so many first, then a look at the stop rules.
         approval: a person must say yes.
@@ -55,6 +59,8 @@ class CampaignSpec:
     include_labels: tuple[str, ...] = ()
     exclude_labels: tuple[str, ...] = ()
     max_recipients: int | None = None
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    result_labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     send_at: datetime | None = None
     canary: int = 0
     approval: bool = True
@@ -72,6 +78,8 @@ class CampaignSpec:
             "exclude_labels": sorted(set(self.exclude_labels)),
             "max_recipients": self.max_recipients,
         }
+        if self.filter:
+            content["filter"] = dict(self.filter)
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).digest()
 
 

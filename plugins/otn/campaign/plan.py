@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from otn.campaign.model import CampaignState
-from otn.campaign.render import compile_message
 from otn.campaign.state import lock
 from otn.database import Engine, queries, transaction
 from otn.errors import OtnError
+from otn.rendering import compile_message
 
 CHUNK_SECONDS = 60
 UNPACED_PER_SECOND = 5_000.0  # a cautious guess of what one sender does when the page's pace is switched off
@@ -61,6 +62,7 @@ def plan(engine: Engine, campaign_id: int, *, messages_per_second: float | None)
             include_labels=campaign.include_labels,
             exclude_labels=campaign.exclude_labels,
             max_recipients=campaign.max_recipients,
+            filter=json.dumps(campaign.filter),
             canary=campaign.canary,
             rows_per_chunk=max(1, round((messages_per_second or UNPACED_PER_SECOND) * CHUNK_SECONDS)),
             fields=sorted(compile_message(campaign.message).fields),

@@ -12,7 +12,7 @@ from otn.database import Engine, queries, transaction
 EXPORT_ROWS = 10_000
 ENDED = frozenset({CampaignState.FINISHED, CampaignState.CANCELLED})
 # The person blocked the page (or the like) after a call without an answer: asking cannot settle it, nobody can act.
-REFUSED_IN_DOUBT = "refused_in_doubt"
+NOBODY_CAN_SETTLE = frozenset({"refused_in_doubt", "erased"})
 
 
 def report(engine: Engine, campaign_id: int) -> dict[str, Any]:
@@ -69,7 +69,8 @@ def report(engine: Engine, campaign_id: int) -> dict[str, Any]:
 def problems(figures: dict[str, Any]) -> list[str]:
     """Why a person must act: each a sentence; none when the run is green. People who blocked the page are normal.
 
-    So are those who did so after a call that nobody knows the end of: they stay unknown, and no question settles it.
+    So are those who did so after a call that nobody knows the end of, and people in doubt who were erased: they stay
+    unknown, and no question settles it.
     While a campaign is sending, waiting and doubt are on their way to an end and no problem yet.
 
     Args:
@@ -84,7 +85,9 @@ def problems(figures: dict[str, Any]) -> list[str]:
     if figures["waiting"] + figures["sending"] and figures["state"] != CampaignState.PAUSED and not under_way:
         left = figures["waiting"] + figures["sending"]
         found.append(f"{left} people still wait. Trigger it again with the same key to go on.")
-    doubts = {reason: people for reason, people in figures["unknown_reasons"].items() if reason != REFUSED_IN_DOUBT}
+    doubts = {
+        reason: people for reason, people in figures["unknown_reasons"].items() if reason not in NOBODY_CAN_SETTLE
+    }
     if doubts and not under_way and figures["state"] != CampaignState.CANCELLED:
         reasons = ", ".join(f"{reason}: {people}" for reason, people in doubts.items())
         found.append(

@@ -20,14 +20,14 @@ from otn.campaign.answers import Answer
 from otn.campaign.control import get, halt
 from otn.campaign.ledger import Claimed, Claims, Source, WaitingChunk
 from otn.campaign.model import CampaignState
-from otn.campaign.pace import Pace
-from otn.campaign.render import MessageTemplate, RenderError, compile_message
 from otn.campaign.state import lock
 from otn.crypto import DecryptionError, Keyring
 from otn.database import DatabaseError, Engine, queries, transaction
 from otn.errors import ConfigurationError
 from otn.messenger.client import MessengerClient, SendRequest, SendResult
 from otn.messenger.errors import Outcome
+from otn.pace import Pace
+from otn.rendering import MessageTemplate, RenderError, compile_message
 from otn.settings import PageSettings
 
 log = logging.getLogger(__name__)

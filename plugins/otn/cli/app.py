@@ -11,7 +11,23 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from otn.cli import campaigns, demo, doctor, pages, screen, system, topics
+from otn.cli import (
+    alarms,
+    asks,
+    bench,
+    campaigns,
+    consents,
+    demo,
+    doctor,
+    imports,
+    pages,
+    privacy,
+    rules,
+    screen,
+    subscribers,
+    system,
+    topics,
+)
 from otn.errors import OtnError, UsageError
 from otn.settings import ROOT
 
@@ -25,9 +41,17 @@ app = typer.Typer(
 )
 system.add_to(app)
 demo.add_to(app)
+bench.add_to(app)
 pages.add_to(app)
 topics.add_to(app)
+asks.add_to(app)
+rules.add_to(app)
+subscribers.add_to(app)
+consents.add_to(app)
+imports.add_to(app)
+privacy.add_to(app)
 campaigns.add_to(app)
+alarms.add_to(app)
 doctor.add_to(app)
 
 

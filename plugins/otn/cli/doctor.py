@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import typer
 
 from otn.cli import screen
-from otn.cli.examination import Examination
-from otn.cli.page_check import Level
+from otn.cli.examination import Check, Examination, Level
 from otn.cli.place import HomeOption, JsonOption
 
+MOST_WELL = 3  # lines of one subject that say that all is well
 MARKS: dict[Level, str] = {"green": "✓", "yellow": "!", "red": "✗"}
 
 
@@ -22,6 +24,18 @@ def add_to(app: typer.Typer) -> None:
 def worst(levels: set[Level]) -> Level:
     """Red before yellow before green."""
     return "red" if "red" in levels else "yellow" if "yellow" in levels else "green"
+
+
+def folded(checks: Sequence[Check]) -> list[Check]:
+    """What is well about a page in one line: people read this for the rest."""
+    well = Counter(check.subject for check in checks if check.level == "green")
+    shown: list[Check] = []
+    for check in checks:
+        if check.level != "green" or well[check.subject] <= MOST_WELL:
+            shown.append(check)
+        elif check.subject not in {one.subject for one in shown if one.level == "green"}:
+            shown.append(Check(check.subject, "green", f"{well[check.subject]} things are well."))
+    return shown
 
 
 def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -36,7 +50,7 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
         screen.print_json({"level": level, "checks": [asdict(check) for check in checks]})
     else:
         console = screen.out()
-        for check in checks:
+        for check in folded(checks):
             console.print(f"{MARKS[check.level]} {check.subject}: {screen.plain(check.text)}", style=check.level)
             if check.advice:
                 console.print(f"  {screen.plain(check.advice)}")

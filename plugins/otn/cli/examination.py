@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from otn.cli.page_check import Level, check_page
 from otn.cli.place import away, database_of, settings
 from otn.consent import pages
-from otn.consent.pages import Page
 from otn.crypto import DecryptionError, Keyring, read_keyring
 from otn.database import DatabaseAwayError, DatabaseError, Engine, make_engine, queries, transaction
 from otn.database.migrating import schema_version
@@ -20,11 +19,13 @@ from otn.local import machine
 from otn.local.home import Home
 from otn.local.progress import Progress
 from otn.settings import page_settings, read_connection
+from otn.watch import alarms, finding, look
+
+Level = Literal["green", "yellow", "red"]
 
 OLDEST_SERVER = 140_000  # Postgres 14
-DAYS_AHEAD = 3
-BACKLOG_SECONDS = 600
 CLOCK_SECONDS = 60
+COLOURS: dict[finding.Level, Level] = {"ok": "green", "warn": "yellow", "alarm": "red"}
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,10 @@ class Examination:
                 yield Check("schema", "red", text, "Run `./otn migrate`.")
                 return
             yield Check("schema", "green", f"The schema is at version {have}.")
-            yield from self._contents(engine)
-            yield from self._pages(engine)
+            with transaction(engine) as connection:
+                sealed = queries("doctor").newest_token(connection)
+            yield from self._readable(sealed)
+            yield from self._watch(engine)
         except DatabaseAwayError:
             yield Check("database", "red", away(self._home))
         except DatabaseError as error:
@@ -111,34 +114,6 @@ class Examination:
             gap = abs(server.clock - time.time())
             yield Check("clock", "yellow", f"Its clock is {gap:.0f} s away from ours.", "Let both follow NTP.")
 
-    def _contents(self, engine: Engine) -> Iterator[Check]:
-        with transaction(engine) as connection:
-            doctor = queries("doctor")
-            ahead, backlog = doctor.partitions(connection).ahead, doctor.backlog(connection)
-            sealed, topics = doctor.newest_token(connection), doctor.unregistered_topics(connection)
-            stopped = list(doctor.stopped(connection))
-        yield from self._readable(sealed)
-        if ahead < DAYS_AHEAD:
-            text = f"Partitions for webhooks exist for {ahead} days from today on."
-            yield Check("partitions", "yellow", text, "See that otn_purge runs, or run `./otn migrate`.")
-        else:
-            yield Check("partitions", "green", f"Partitions for webhooks exist for {ahead} days from today on.")
-        if backlog.waiting and backlog.oldest_s > BACKLOG_SECONDS:
-            text = f"{backlog.waiting} webhooks wait for ingest, the oldest for {backlog.oldest_s // 60} minutes."
-            yield Check("ingest", "red", text, "See that otn_ingest is unpaused and its runs are green.")
-        else:
-            yield Check("ingest", "green", f"{backlog.waiting} webhooks wait for ingest.")
-        if backlog.quarantined:
-            text = f"{backlog.quarantined} events could not be read and are kept in quarantine."
-            yield Check("quarantine", "yellow", text, "Look at the reasons in otn.quarantine.")
-        if topics:
-            text = f"People opted in to {topics} topics that are not registered."
-            yield Check("topics", "yellow", text, "See `./otn topics list` and register them by `./otn topics add`.")
-        for row in stopped:
-            why = f" {row.halt_reason}" if row.halt_reason else ""
-            text = f"The campaign {row.key} of page {row.page} is {row.state}.{why}"
-            yield Check("campaign", "yellow", text, f"See `./otn report {row.key} --page {row.page}`.")
-
     def _readable(self, sealed: bytes | None) -> Iterator[Check]:
         try:
             keyring: Keyring = read_keyring(self._environment)
@@ -153,15 +128,20 @@ class Examination:
         else:
             yield Check("keys", "green", "The stored opt-ins can be read.")
 
-    def _pages(self, engine: Engine) -> Iterator[Check]:
+    def _watch(self, engine: Engine) -> Iterator[Check]:
+        """What otn_watch looks at, looked at now, without repairing anything."""
         with transaction(engine) as connection:
-            registered = pages.listing(connection)
-        if not registered:
-            yield Check("pages", "yellow", "No page is registered.", "Register one by `./otn pages add CONN`.")
-        for page in registered:
-            self._progress.stage(f"asking the platform about {page.connection_id}")
-            yield from self._page(page)
-        if registered:
+            names = {page.id: page.connection_id for page in pages.listing(connection)}
+        around = look.Surroundings(
+            settings=lambda name: page_settings(read_connection(name, self._environment)),
+            receiver_urls=look.receiver_urls(self._environment),
+            stage=self._progress.stage,
+        )
+        for one in look.look(engine, around):
+            subject = f"page {names[one.page_id]}" if one.page_id in names else one.kind
+            yield Check(subject, COLOURS[one.level], one.sentence, one.advice)
+        yield from self._told(engine)
+        if names:
             yield Check(
                 "used tokens",
                 "yellow",
@@ -169,22 +149,16 @@ class Examination:
                 "Some doubtful recipients may therefore stay unknown; an echo can still settle them.",
             )
 
-    def _page(self, page: Page) -> Iterator[Check]:
-        subject = f"page {page.connection_id}"
-        if page.halted:
-            advice = "Repair the cause, then trigger a campaign of the page again: that resumes it."
-            yield Check(subject, "red", f"Nothing is sent for the page: {page.halt_reason}", advice)
-        try:
-            found = page_settings(read_connection(page.connection_id, self._environment))
-        except ConfigurationError as error:
-            yield Check(subject, "red", str(error))
-            return
-        if found.page_id != page.page_id:
-            text = f"The connection names page {found.page_id}, but is registered for {page.page_id}."
-            yield Check(subject, "red", text, "Correct its login, or give the other page a connection of its own.")
-            return
-        for finding in check_page(found):
-            yield Check(subject, finding.level, finding.text, finding.advice)
+    def _told(self, engine: Engine) -> Iterator[Check]:
+        """Whether somebody would hear of an alarm."""
+        with transaction(engine) as connection:
+            waiting = len(alarms.untold(connection))
+        if waiting:
+            text = f"{waiting} changes of alarms were told to nobody."
+            advice = "Define the connection otn_notify, or OTN_NOTIFY, and see that otn_watch is green."
+            yield Check("alarms", "yellow", text, advice)
+        else:
+            yield Check("alarms", "green", "Whatever otn_watch found was told.")
 
     def _system(self) -> Iterator[Check]:
         home = Home.at(self._home)

@@ -1,4 +1,4 @@
-"""Pages: which connection speaks for which Facebook page."""
+"""Pages: which connection speaks for which Facebook page, and whether it may send."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from otn.cli import screen
-from otn.cli.page_check import Finding, PageCheck
-from otn.cli.place import HomeOption, JsonOption, database, settings
+from otn.cli.place import HomeOption, JsonOption, actor, database, settings
 from otn.consent import pages
 from otn.database import transaction
 from otn.errors import OtnError
 from otn.settings import page_settings, read_connection
+from otn.watch.finding import Finding, Level
+from otn.watch.page_check import PageCheck
 
-COLOURS = {"green": "green", "yellow": "yellow", "red": "red"}
+COLOURS: dict[Level, str] = {"ok": "green", "warn": "yellow", "alarm": "red"}
+
+PageArgument = Annotated[str, typer.Argument(metavar="CONN", help="Connection (or Facebook id) of the page.")]
 
 
 class TokenRefusedError(OtnError):
@@ -26,6 +29,8 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(help="Facebook pages that the system sends for.", no_args_is_help=True)
     group.command("add")(add)
     group.command("list")(listing)
+    group.command("halt")(halt)
+    group.command("resume")(resume)
     app.add_typer(group, name="pages", rich_help_panel="Pages and topics")
 
 
@@ -50,22 +55,30 @@ def add(
             findings = check.findings(subscribe=subscribe)
             if check.token_refused:
                 raise TokenRefusedError(
-                    f"{findings[0].text} {findings[0].advice} To register the page all the same, add --unchecked."
+                    f"{findings[0].sentence} {findings[0].advice} To register the page all the same, add --unchecked."
                 )
     with database(home, environment) as engine, transaction(engine) as connection:
         registered = pages.register(connection, page, name)
     screen.say(f"Page {screen.plain(registered.page_id)} is registered with the connection {connection_id}.")
     for finding in findings:
-        screen.out().print(f"{finding.text} {finding.advice}".strip(), style=COLOURS[finding.level])
+        screen.out().print(f"{finding.sentence} {finding.advice}".strip(), style=COLOURS[finding.level])
 
 
 def listing(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List the registered pages."""
+    """List the registered pages, and which of them are halted."""
     with database(home) as engine, transaction(engine) as connection:
         found = pages.listing(connection)
     if as_json:
         rows = [
-            {"page_id": one.page_id, "connection": one.connection_id, "name": one.name, "halt_reason": one.halt_reason}
+            {
+                "page_id": one.page_id,
+                "connection": one.connection_id,
+                "name": one.name,
+                "halt_reason": one.halt_reason,
+                "halted_at": one.halted_at,
+                "needs_resume": one.halt_held,
+                "blocked_at": one.blocked_at,
+            }
             for one in found
         ]
         screen.print_json(rows)
@@ -73,5 +86,37 @@ def listing(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if not found:
         screen.say("No page yet. Register one by `./otn pages add CONN`.")
         return
-    rows_shown = ((one.connection_id, one.page_id, one.name, one.halt_reason) for one in found)
-    screen.print_table(("connection", "page id", "name", "halted because"), rows_shown)
+    rows_shown = ((one.connection_id, one.page_id, one.name, one.halted_at, one.halt_reason) for one in found)
+    screen.print_table(("connection", "page id", "name", "halted", "because"), rows_shown)
+
+
+def halt(
+    page: PageArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why; whoever finds the page halted reads it.")],
+    home: HomeOption = None,
+) -> None:
+    """Stop all sending and asking for a page until somebody resumes it; calls under way end."""
+    with database(home) as engine, transaction(engine) as connection:
+        found = pages.find(connection, page)
+        pages.halt(connection, found, reason=reason, actor=actor())
+    screen.say(f"Nothing is sent for {found.connection_id} until `./otn pages resume {found.connection_id}`.")
+
+
+def resume(
+    page: PageArgument,
+    because: Annotated[
+        str | None,
+        typer.Option("--because", help="Why a page may send that the platform has not unblocked.", show_default=False),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Agree that a halted page may send and ask again."""
+    with database(home) as engine, transaction(engine) as connection:
+        found = pages.find(connection, page)
+        waiting = pages.resume(connection, found, actor=actor(), because=because)
+    if not found.halted:
+        screen.say(f"{found.connection_id} was not halted.")
+        return
+    screen.say(f"{found.connection_id} may send again.")
+    if waiting:
+        screen.say(f"Trigger again what should go on: {', '.join(map(screen.plain, waiting))}.")

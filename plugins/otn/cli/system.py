@@ -12,6 +12,7 @@ import typer
 from otn.cli import screen
 from otn.cli.place import HomeOption, JsonOption, away, database_of, settings
 from otn.consent import pages
+from otn.crypto import read_keyring
 from otn.database import make_engine, migrate, transaction
 from otn.database.migrating import schema_version
 from otn.errors import OtnError
@@ -19,6 +20,7 @@ from otn.local import machine
 from otn.local.environment import home_environment
 from otn.local.home import Home
 from otn.local.programs import airflow_command
+from otn.privacy.erasure import apply_journal
 from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, database_url, page_settings, read_connection
 
 PANEL = "The system on this machine"
@@ -32,6 +34,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("status", rich_help_panel=PANEL)(status)
     app.command("migrate", rich_help_panel=PANEL)(migrate_database)
     app.command("receiver", rich_help_panel=PANEL)(receiver)
+    app.command("responder", rich_help_panel=PANEL)(responder)
     app.command("airflow", rich_help_panel=PANEL, context_settings=_PASSED_ON)(airflow)
 
 
@@ -52,10 +55,27 @@ def up(
     if place.state().get("sandbox_port"):
         screen.warn("This is a home of the demo: its page is a stand-in. Give real use a --home of its own.")
     with screen.Stages() as stages:
-        state = machine.up(
-            place, api_port=api_port, receiver_port=receiver_port, prepare=register_default, progress=stages
-        )
+        state = machine.up(place, api_port=api_port, receiver_port=receiver_port, prepare=prepare, progress=stages)
     _show(state)
+
+
+def prepare(environment: Mapping[str, str]) -> None:
+    """What has to be right before anything runs: who left stays away, and the default page is known."""
+    erased = apply_erasures(environment)
+    if erased:
+        screen.warn(f"{erased:,} people stood in the erasure journal and had come back; they were erased again.")
+    register_default(environment)
+
+
+def apply_erasures(environment: Mapping[str, str]) -> int:
+    """Erase again whoever a restored backup brought back; without keys or a journal nothing can be said."""
+    if not environment.get("OTN_HASH_KEY"):
+        return 0
+    engine = make_engine(database_url(read_connection(DATABASE_CONNECTION, environment)))
+    try:
+        return apply_journal(engine, read_keyring(environment), environment)
+    finally:
+        engine.dispose()
 
 
 def register_default(environment: Mapping[str, str]) -> None:
@@ -106,6 +126,9 @@ def migrate_database(home: HomeOption = None) -> None:
     before, _ = _version(url, home)
     migrate(url)  # also makes the next partitions
     after, _ = _version(url, home)
+    erased = apply_erasures(settings(home))
+    if erased:
+        screen.warn(f"{erased:,} people stood in the erasure journal and had come back; they were erased again.")
     screen.say(f"Schema {after}." if before == after else f"Schema {before or 'none'} -> {after}.")
 
 
@@ -131,6 +154,13 @@ def receiver(
     from otn.web.receiver import serve
 
     serve(host, port, settings(home))
+
+
+def responder(home: HomeOption = None) -> None:
+    """Run the responder in the foreground: it takes in what the receiver stores, and answers, at once."""
+    from otn.responder import serve
+
+    serve(settings(home))
 
 
 def airflow(words: typer.Context, home: HomeOption = None) -> None:

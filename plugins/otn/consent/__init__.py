@@ -1,1 +1,1 @@
-"""Consent: what people permitted. Pages, topics, opt-ins, stop words, and how long all of it is kept."""
+"""Consent: what people permitted and refused: topics, rules, people, silence, and the ledger of it all."""

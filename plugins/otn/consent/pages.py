@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from otn.errors import UsageError
 from otn.settings import PageSettings
 
 MOST_NAMED = 5  # pages in an error text
+REASON_LIMIT = 1_000  # characters
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Page:
         name: for people; None when nobody gave one.
         halted_at: set while nothing may be sent for the page.
         halt_reason: why.
+        halt_held: only a person's ``pages resume`` lifts the halt; triggering a campaign again does not.
+        blocked_at: set from the platform's block to its unblock.
     """
 
     id: int
@@ -32,6 +36,8 @@ class Page:
     name: str | None = None
     halted_at: datetime | None = None
     halt_reason: str | None = None
+    halt_held: bool = False
+    blocked_at: datetime | None = None
 
     @property
     def halted(self) -> bool:
@@ -45,6 +51,14 @@ class PageConflictError(UsageError):
 
 class UnknownPageError(UsageError):
     """There is no such page. Register it by `./otn pages add CONN`."""
+
+
+class PageHeldError(UsageError):
+    """The page is halted until a person lets it go. Run `./otn pages resume CONN`."""
+
+
+class PageBlockedError(UsageError):
+    """The platform blocked the page and has not unblocked it."""
 
 
 def register(conn: PsycopgConnection, settings: PageSettings, name: str | None = None) -> Page:
@@ -103,6 +117,75 @@ def find(conn: PsycopgConnection, name: str) -> Page:
 def listing(conn: PsycopgConnection) -> list[Page]:
     """All registered pages, oldest first."""
     return [_page(row) for row in queries("page").list_pages(conn)]
+
+
+def halt(conn: PsycopgConnection, page: Page, *, reason: str, actor: str) -> None:
+    """Stop all sending and asking for a page until a person resumes it; calls under way end.
+
+    Args:
+        conn: a connection in a transaction.
+        page: which.
+        reason: shown to people.
+        actor: who.
+
+    Raises:
+        UsageError: no reason was given.
+    """
+    if not reason.strip():
+        raise UsageError("A halt needs a reason: whoever finds the page halted must know why. Give --reason TEXT.")
+    queries("page").lock_pages(conn, ids=[page.id])
+    queries("page").halt_page(conn, id=page.id, reason=reason.strip()[:REASON_LIMIT])
+    _audit(conn, page, actor, "page halted", {"reason": reason.strip()[:REASON_LIMIT], "before": page.halt_reason})
+
+
+def resume(conn: PsycopgConnection, page: Page, *, actor: str, because: str | None = None) -> list[str]:
+    """A person agrees that the page may send again; answers the campaigns that wait to be triggered again.
+
+    Args:
+        conn: a connection in a transaction.
+        page: which.
+        actor: who.
+        because: why the page may send although the platform has not said that it is unblocked.
+
+    Raises:
+        PageBlockedError: it has not, and no reason was given.
+    """
+    queries("page").lock_pages(conn, ids=[page.id])
+    now = find(conn, page.connection_id)
+    if not now.halted:
+        return []
+    if now.blocked_at is not None and not (because or "").strip():
+        raise PageBlockedError(
+            f"The platform blocked the page {now.connection_id!r} at {now.blocked_at:%Y-%m-%d %H:%M} UTC"
+            " and has not said that it is free again. Look at the page's Support Inbox; if it says"
+            " that the page is free, tell so by --because TEXT."
+        )
+    queries("page").resume_page(conn, id=now.id)
+    _audit(conn, now, actor, "page resumed", {"before": now.halt_reason, "because": because})
+    return [row.key for row in queries("page").halted_campaigns(conn, id=now.id)]
+
+
+def refuse_held(conn: PsycopgConnection, page_row_id: int) -> None:
+    """See that triggering a campaign may set its page free.
+
+    Args:
+        conn: a connection.
+        page_row_id: ``otn.page.id``.
+
+    Raises:
+        PageHeldError: the platform or a person halted it; the sentence says what to do.
+    """
+    row = queries("page").held_page(conn, id=page_row_id)
+    if row is not None:
+        raise PageHeldError(
+            f"Nothing is sent for the page {row.connection_id!r}: {row.halt_reason.rstrip('.')}."
+            f" When it may send again, run `./otn pages resume {row.connection_id}`, then trigger the campaign again."
+        )
+
+
+def _audit(conn: PsycopgConnection, page: Page, actor: str, action: str, detail: dict[str, str | None]) -> None:
+    given = {name: value for name, value in detail.items() if value}
+    queries("page").audit_page(conn, actor=actor, action=action, id=page.id, detail=json.dumps(given))
 
 
 def _page(row: Any) -> Page:

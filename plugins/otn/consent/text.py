@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 
 KEY_LIMIT = 200  # characters
 INDEXED_BYTES = 2000  # a btree entry of Postgres holds 2704 at most
@@ -38,6 +39,13 @@ def key_of(payload: str) -> str:
     key = stored if stored.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in stored)
     key = key.strip() or "(no payload)"
     return key if len(key) <= KEY_LIMIT else f"{key[: KEY_LIMIT // 2]}…{_hash(payload)}"
+
+
+def plain_words(text: str) -> str:
+    """The words alone: letters of one width and case, no spaces and signs around them."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    around = "".join({character for character in plain if unicodedata.category(character)[0] in "PZCS"})
+    return " ".join(plain.strip(around).split())
 
 
 def _escape(match: re.Match[str]) -> str:

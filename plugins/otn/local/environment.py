@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from otn.errors import ConfigurationError
@@ -16,7 +16,7 @@ from otn.local.home import Home
 from otn.local.ports import HOST
 from otn.local.processes import HOME_MARK, PROGRAM_MARK
 from otn.local.supervision import python_path
-from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, ROOT, read_connection
+from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, ROOT, Connection, read_connection
 
 OTN_DB = f"AIRFLOW_CONN_{DATABASE_CONNECTION.upper()}"
 AIRFLOW_DB = "AIRFLOW_CONN_AIRFLOW_DB"
@@ -89,7 +89,9 @@ def program_environment(home: Home, caller: Mapping[str, str], ports: Mapping[st
         "NO_PROXY": _with_loopback(caller.get("NO_PROXY", "")),
         "no_proxy": _with_loopback(caller.get("no_proxy", "")),
     }
-    result = TUNABLE | databases | keys | given | airflow_keys | fixed | own
+    # An operator may give these another disk; each installation needs its own.
+    files = {"OTN_SPOOL_DIR": str(home.path / "spool"), "OTN_ERASURE_JOURNAL": str(home.path / "erasures.jsonl")}
+    result = TUNABLE | databases | keys | files | given | airflow_keys | fixed | own
     result.pop(HOME_MARK, None)
     result.pop(PROGRAM_MARK, None)
     return result
@@ -113,19 +115,27 @@ def home_environment(home: Home, environ: Mapping[str, str] | None = None) -> di
 
 def can_receive(environment: Mapping[str, str]) -> bool:
     """Whether some page has the secrets that its webhooks are checked with: without, the receiver does not start."""
+    return any(
+        all(page.extra.get(key) for key in ("app_secret", "verify_token")) for page in _page_connections(environment)
+    )
+
+
+def can_send(environment: Mapping[str, str]) -> bool:
+    """Whether some page has what a message is sent with: without, the responder has nobody to speak for."""
+    return any(page.login and page.password for page in _page_connections(environment))
+
+
+def _page_connections(environment: Mapping[str, str]) -> Iterator[Connection]:
     names = [name.removeprefix(_CONNECTION).lower() for name in environment if name.startswith(_CONNECTION)]
-    return any(_checks_webhooks(name, environment) for name in names)
-
-
-def _checks_webhooks(name: str, environment: Mapping[str, str]) -> bool:
-    try:
-        connection = read_connection(name, environment)
-    except ConfigurationError:
-        if name == DEFAULT_PAGE_CONNECTION:
-            raise
-        return False  # somebody else's connection, written in a way that only Airflow knows
-    page = connection.conn_type == "messenger" or name == DEFAULT_PAGE_CONNECTION
-    return page and all(connection.extra.get(key) for key in ("app_secret", "verify_token"))
+    for name in names:
+        try:
+            connection = read_connection(name, environment)
+        except ConfigurationError:
+            if name == DEFAULT_PAGE_CONNECTION:
+                raise
+            continue  # somebody else's connection, written in a way that only Airflow knows
+        if connection.conn_type == "messenger" or name == DEFAULT_PAGE_CONNECTION:
+            yield connection
 
 
 def without_secrets(text: str, environment: Mapping[str, str], more: Iterable[str] = ()) -> str:

@@ -6,16 +6,18 @@ import sys
 from collections.abc import Mapping
 
 from otn.local import health, postgres
-from otn.local.environment import can_receive
+from otn.local.environment import can_receive, can_send
 from otn.local.home import Home
 from otn.local.ports import HOST
 from otn.local.postgres import Server
 from otn.local.processes import POSTGRES
 from otn.local.supervision import Program, python_path
 
-API_SERVER, DAG_PROCESSOR, SCHEDULER, RECEIVER = "api-server", "dag-processor", "scheduler", "receiver"
+API_SERVER, DAG_PROCESSOR, SCHEDULER = "api-server", "dag-processor", "scheduler"
+RECEIVER, RESPONDER = "receiver", "responder"
 SANDBOX = "sandbox"
 SANDBOX_HEALTH = "/_sandbox/health"
+ANSWERING_S = 40  # a call that is under way is finished before the responder ends
 
 
 def airflow_command(*words: str) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ def postgres_program(home: Home, server: Server) -> Program:
 
 
 def system_programs(environment: Mapping[str, str], ports: Mapping[str, int]) -> list[Program]:
-    """Airflow's programs, and the receiver where a page has the secrets that it needs.
+    """Airflow's programs, the receiver where a page has the secrets that it needs, the responder where one can send.
 
     No triggerer: nothing here defers. The order is that of starting.
 
@@ -55,6 +57,9 @@ def system_programs(environment: Mapping[str, str], ports: Mapping[str, int]) ->
         command = (sys.executable, "-m", "otn", "receiver")
         check = (ports["receiver"], health.RECEIVER_HEALTH)
         programs.append(Program(RECEIVER, command, environment, health=check))
+    if can_send(environment):
+        command = (sys.executable, "-m", "otn", "responder")
+        programs.append(Program(RESPONDER, command, environment, stop_s=ANSWERING_S))
     return programs
 
 

@@ -8,60 +8,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from otn.errors import ConfigurationError
 from otn.messenger import wire
 from otn.messenger.answers import SendResult, form_of, read_batch, read_send, read_unanswered
 from otn.messenger.attachments import ATTACHMENT_TIMEOUT_S, attachment_parts
-from otn.messenger.errors import TOKEN_RULES, MessengerError, Outcome, PlatformError, TokenRule, classify
+from otn.messenger.credentials import PATH_PART, PageCredentials
+from otn.messenger.errors import TOKEN_RULES, MessengerError, Outcome, TokenRule
+from otn.messenger.lookups import no_answer, object_of, rows_of
+from otn.messenger.profiles import (
+    ProfileOutcome,
+    ProfileResult,
+    profile_item,
+    read_page_scoped_ids,
+    read_profiles,
+    unasked,
+)
 from otn.messenger.signature import appsecret_proof
 from otn.messenger.transport import Answer, Transport, UnansweredError
 from otn.messenger.usage import Usage, read_usage
 
-__all__ = ["BATCH_LIMIT", "MessengerClient", "PageCredentials", "SendRequest", "SendResult", "Usage"]
+__all__ = [
+    "BATCH_LIMIT",
+    "MessengerClient",
+    "PageCredentials",
+    "ProfileOutcome",
+    "ProfileResult",
+    "SendRequest",
+    "SendResult",
+    "Usage",
+]
 
 BATCH_LIMIT = 50
 
-_PATH_PART = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
-_VERSION = re.compile(r"v[0-9]{1,3}\.[0-9]{1,2}", re.ASCII)
-_HEADER_TEXT = re.compile(r"[!-~]+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class PageCredentials:
-    """A page and the right to act for it. Its repr shows no secret.
-
-    Args:
-        base_url: Of the Graph API, such as ``https://graph.facebook.com``.
-        page_id: The page's id.
-        access_token: The page access token.
-        app_secret: If set, each call carries ``appsecret_proof``.
-        api_version: Such as ``v25.0``; empty = the app's default version.
-
-    Raises:
-        ConfigurationError: A part cannot be used on the wire; the text says which and never shows a secret.
-    """
-
-    base_url: str
-    page_id: str
-    access_token: str = field(repr=False)
-    app_secret: str | None = field(default=None, repr=False)
-    api_version: str = "v25.0"
-
-    def __post_init__(self) -> None:
-        if not _usable_base(self.base_url):
-            raise ConfigurationError(
-                "The Graph base URL of the page is no http(s) address. Put https://graph.facebook.com into host."
-            )
-        if not _PATH_PART.fullmatch(self.page_id):
-            raise ConfigurationError("The page id is missing or not an id. Put the page's numeric id into login.")
-        if not _HEADER_TEXT.fullmatch(self.access_token):
-            raise ConfigurationError(
-                "The page access token is missing or holds spaces or line ends. Paste it again into password."
-            )
-        if self.api_version and not _VERSION.fullmatch(self.api_version):
-            raise ConfigurationError("The API version is not of the form v25.0. Correct api_version.")
+_FIELD_NAME = re.compile(r"[a-z_]{1,50}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +147,74 @@ class MessengerClient:
             {"method": "POST", "relative_url": f"{self._page_id}/messages", "body": urlencode(request.form())}
             for request in requests
         ]
-        form = {"access_token": self._access_token, "include_headers": "false", "batch": wire.encode(items)}
         try:
-            answer = self._transport.call("POST", "/", form={**form, **self._proof})
+            answer = self._batch(items)
         except UnansweredError as failure:
             return [read_unanswered(failure)] * len(requests)
         secrets = [[*request.secrets(), self._access_token] for request in requests]
         usage = read_usage(answer.headers, self._page_id)
         return read_batch(answer, usage, token_rules=self._token_rules, secrets=secrets)
+
+    def profiles(self, psids: Sequence[str], fields: Sequence[str] = ("first_name",)) -> list[ProfileResult]:
+        """Read up to 50 people's profiles in one call; the results come in the order of the PSIDs.
+
+        Each of them counts as one call of the page's limits. PSIDs travel in the body, so that no address names a
+        person. Whatever the platform or the network does, a result says what is known; a text that cannot be a PSID is
+        refused without asking. Source: Meta docs, User Profile API and Graph API batch requests.
+
+        Args:
+            psids: Who.
+            fields: Such as ``first_name``, ``locale``, ``timezone``; what lacks a permission does not come.
+
+        Raises:
+            ValueError: More than 50 were given, or a field is none of Graph's.
+        """
+        if len(psids) > BATCH_LIMIT:
+            raise ValueError(f"A batch holds at most {BATCH_LIMIT} profiles. Split it.")
+        if not fields or not all(_FIELD_NAME.fullmatch(name) for name in fields):
+            raise ValueError("Fields of a profile are names such as first_name. Give at least one.")
+        asked = [psid for psid in psids if PATH_PART.fullmatch(psid)]
+        found = iter(self._profiles(asked, fields) if asked else [])
+        refused = ProfileOutcome.REFUSED
+        return [
+            next(found) if PATH_PART.fullmatch(psid) else ProfileResult(psid, refused, reason="not_an_id")
+            for psid in psids
+        ]
+
+    def _profiles(self, psids: Sequence[str], fields: Sequence[str]) -> list[ProfileResult]:
+        try:
+            answer = self._batch([profile_item(psid, fields) for psid in psids])
+        except UnansweredError as failure:
+            return unasked(psids, failure)
+        usage = read_usage(answer.headers, self._page_id)
+        return read_profiles(answer, psids, fields, usage, [self._access_token])
+
+    def _batch(self, items: Sequence[Mapping[str, str]]) -> Answer:
+        form = {"access_token": self._access_token, "include_headers": "false", "batch": wire.encode(list(items))}
+        return self._transport.call("POST", "/", form={**form, **self._proof})
+
+    def page_scoped_ids(self, app_scoped_id: str) -> list[str]:
+        """Return the PSIDs which a person of Facebook Login has on this page; none where the platform knows none.
+
+        Source: Meta docs, ID Matching API (``/{app-scoped id}/ids_for_pages``). Not restored everywhere: whoever erases
+        by it must not take a refusal for "nobody".
+
+        Raises:
+            MessengerError: The platform refused or did not answer.
+        """
+        if not PATH_PART.fullmatch(app_scoped_id):
+            raise MessengerError("The app-scoped id is not an id. Take it as signed.", outcome=Outcome.REFUSED)
+        path, query = f"/{app_scoped_id}/ids_for_pages", {"page": self._page_id}
+        try:
+            rows = rows_of(self._read("match an app-scoped id", path, query=query, secrets=[app_scoped_id]))
+        except MessengerError as error:
+            if error.error is not None and error.error.key == "100/2018001":  # no matching user
+                return []
+            if error.error is not None and error.error.key == "100/33":
+                text = "The platform does not know this app-scoped id, or hides it. Find the person by PSID instead."
+                raise MessengerError(text, outcome=Outcome.REFUSED, error=error.error) from None
+            raise
+        return read_page_scoped_ids(rows, self._page_id)
 
     def profile(self, psid: str, fields: Sequence[str] = ("first_name", "last_name")) -> dict[str, Any]:
         """Read a person's profile; empty where the app has no access to it.
@@ -184,7 +224,7 @@ class MessengerClient:
         Raises:
             MessengerError: The platform refused or did not answer.
         """
-        if not _PATH_PART.fullmatch(psid):
+        if not PATH_PART.fullmatch(psid):
             raise MessengerError("The PSID is not an id. Take it from a webhook of this page.", outcome=Outcome.REFUSED)
         found = self._read("read a profile", f"/{psid}", query={"fields": ",".join(fields)}, secrets=[psid])
         return {name: value for name, value in found.items() if name in fields or name == "id"}
@@ -197,7 +237,7 @@ class MessengerClient:
         Raises:
             MessengerError: The platform refused or did not answer.
         """
-        return _rows(self._read("list the subscribed apps", f"/{self._page_id}/subscribed_apps"))
+        return rows_of(self._read("list the subscribed apps", f"/{self._page_id}/subscribed_apps"))
 
     def subscribe(self, fields: Sequence[str]) -> None:
         """Subscribe the app to webhooks of this page.
@@ -218,7 +258,7 @@ class MessengerClient:
         Raises:
             MessengerError: The platform refused or did not answer.
         """
-        return _rows(self._read("read the feature review", "/me/messaging_feature_review"))
+        return rows_of(self._read("read the feature review", "/me/messaging_feature_review"))
 
     def upload_attachment(self, kind: str, url: str | None = None, *, path: str | Path | None = None) -> str:
         """Hand over media once, for any number of messages, and return its ``attachment_id``.
@@ -242,7 +282,7 @@ class MessengerClient:
             read_timeout_s=ATTACHMENT_TIMEOUT_S,
         )
         attachment_id = found.get("attachment_id")
-        if not isinstance(attachment_id, str) or not _PATH_PART.fullmatch(attachment_id):
+        if not isinstance(attachment_id, str) or not PATH_PART.fullmatch(attachment_id):
             raise MessengerError("The platform took the attachment but gave no id for it. Upload it again.")
         return attachment_id
 
@@ -252,8 +292,8 @@ class MessengerClient:
         try:
             answer = self._transport.call("GET", path, query={**(query or {}), **self._proof})
         except UnansweredError as failure:
-            raise _no_answer(what, failure) from None
-        return self._found(what, answer, secrets)
+            raise no_answer(what, failure) from None
+        return object_of(what, answer, [*secrets, self._access_token])
 
     def _write(
         self,
@@ -268,60 +308,5 @@ class MessengerClient:
         try:
             answer = self._transport.call("POST", path, form=form, files=files, read_timeout_s=read_timeout_s)
         except UnansweredError as failure:
-            raise _no_answer(what, failure) from None
-        return self._found(what, answer, ())
-
-    def _found(self, what: str, answer: Answer, secrets: Sequence[str]) -> dict[str, Any]:
-        error = PlatformError.from_body(answer.body, http_status=answer.status)
-        if error is not None:
-            raise _refusal(what, error.without([*secrets, self._access_token]))
-        try:
-            found = wire.decode(answer.body)
-        except ValueError:
-            found = None
-        if answer.status != 200 or not isinstance(found, dict):
-            raise MessengerError(
-                f"The platform did not {what}: its answer (HTTP {answer.status}) cannot be read. Try again later."
-            )
-        return found
-
-
-def _usable_base(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(
-            parts.scheme in {"http", "https"}
-            and parts.hostname
-            and (parts.port is None or parts.port > 0)
-            and not (parts.query or parts.fragment or parts.username or parts.password)
-            and _HEADER_TEXT.fullmatch(url)
-        )
-    except ValueError:
-        return False
-
-
-def _rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = found.get("data")
-    if not isinstance(rows, list):
-        raise MessengerError("The platform's list cannot be read: it has no data. Try again later.")
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def _no_answer(what: str, failure: UnansweredError) -> MessengerError:
-    outcome = Outcome.UNKNOWN if failure.written else Outcome.TRANSIENT
-    advice = "Look whether it was done, then try again." if failure.written else "Check the network and try again."
-    return MessengerError(f"The platform did not {what}: no answer ({failure.reason}). {advice}", outcome=outcome)
-
-
-_ADVICE = {
-    Outcome.PAGE_HALTED: "Renew the page's access token or permissions.",
-    Outcome.THROTTLED: "Wait and try again.",
-    Outcome.TRANSIENT: "Try again later.",
-}
-
-
-def _refusal(what: str, error: PlatformError) -> MessengerError:
-    verdict = classify(error, token_rules=())
-    advice = _ADVICE.get(verdict.outcome, "Correct the request.")
-    text = f"The platform did not {what}: {verdict.meaning} ({error.key}: {error.message}). {advice}"
-    return MessengerError(text, outcome=verdict.outcome, error=error)
+            raise no_answer(what, failure) from None
+        return object_of(what, answer, [self._access_token])

@@ -8,6 +8,7 @@ message; code. The outcomes hold for answers below HTTP 500: a 5xx leaves a doub
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from otn.messenger.outcomes import ErrorRule, Outcome, TokenFate, TokenRule
 
@@ -81,22 +82,35 @@ _FAULTS = (
     ErrorRule(-1, None, _UNKNOWN, "No code of the platform; it proves nothing."),
 )
 
+_AWAY = partial(ErrorRule, outcome=_REFUSED, unreachable=True)
+_CLOSED = partial(ErrorRule, outcome=_REFUSED, window_closed=True)
+
+# Blocked, muted, gone: the platform has no webhook for any of them, so a refusal to send is the only word of it.
+# 100/2018001 is also what another page's person is answered, and a token of another page never comes that far: sends
+# name the page in their path.
+_UNREACHABLE = (
+    _AWAY(10, 2018108, meaning="This person cannot receive messages right now.", retry_worth=True),
+    _AWAY(10, 2018336, meaning="The conversation is restricted (Europe, Japan)."),
+    _AWAY(100, 2018001, meaning="No such person on this page."),
+    _AWAY(100, None, meaning="No such person on this page.", message="no matching user|invalid fbid"),
+    _AWAY(200, 1545041, meaning="This person is not available right now.", retry_worth=True),
+    _AWAY(551, None, meaning="This person is not receiving messages right now.", retry_worth=True),
+    _AWAY(551, 1545041, meaning="This person is not available right now.", retry_worth=True),
+    _AWAY(551, 1893047, meaning="The recipient is not available.", retry_worth=True),
+    _AWAY(1893047, None, meaning="The recipient is not available.", retry_worth=True),
+)
+
+# For a person named by id this is the rule of 24 hours; for a one-time token it means that the token did not count.
+_WINDOW = (
+    _CLOSED(10, 2018065, meaning="Outside the allowed window."),
+    _CLOSED(10, 2018278, meaning="Outside the allowed window of 24 hours, and not by one-time token."),
+    _CLOSED(10, 2534022, meaning="Outside the allowed window."),
+)
+
 _PERSON = (
     ErrorRule(4, 2018354, _REFUSED, "Too soon after the last notification of this topic.", retry_worth=True),
     ErrorRule(9, 2018352, _REFUSED, "This person was asked too often."),
     ErrorRule(10, 1893015, _REFUSED, "This person stopped the notifications of this topic."),
-    ErrorRule(10, 2018065, _REFUSED, "Outside the allowed window: the one-time token was not honoured."),
-    ErrorRule(10, 2018108, _REFUSED, "This person cannot receive messages right now.", retry_worth=True),
-    ErrorRule(10, 2018278, _REFUSED, "Outside the allowed window: sent by person instead of by one-time token."),
-    ErrorRule(10, 2018336, _REFUSED, "The conversation is restricted (Europe, Japan)."),
-    ErrorRule(10, 2534022, _REFUSED, "Outside the allowed window."),
-    ErrorRule(100, 2018001, _REFUSED, "No such person on this page."),
-    ErrorRule(100, None, _REFUSED, "No such person on this page.", message="no matching user|invalid fbid"),
-    ErrorRule(200, 1545041, _REFUSED, "This person is not available right now.", retry_worth=True),
-    ErrorRule(551, None, _REFUSED, "This person is not receiving messages right now.", retry_worth=True),
-    ErrorRule(551, 1545041, _REFUSED, "This person is not available right now.", retry_worth=True),
-    ErrorRule(551, 1893047, _REFUSED, "The recipient is not available.", retry_worth=True),
-    ErrorRule(1893047, None, _REFUSED, "The recipient is not available.", retry_worth=True),
     ErrorRule(613, 1893016, _REFUSED, "This person was already asked for this topic."),
     ErrorRule(613, 2018338, _REFUSED, "A policy warning: messages bother this person; send less.", alarm=True),
     ErrorRule(2018218, None, _REFUSED, "There is no profile for this person."),
@@ -157,7 +171,16 @@ _FOREIGN = (
     *_codes(range(2300000, 2300081), _CONTENT, "Paid marketing messages."),
 )
 
-ERROR_TABLE: tuple[ErrorRule, ...] = (*_THROTTLES, *_FAULTS, *_PERSON, *_PAGE, *_MESSAGE, *_FOREIGN)
+ERROR_TABLE: tuple[ErrorRule, ...] = (
+    *_THROTTLES,
+    *_FAULTS,
+    *_UNREACHABLE,
+    *_WINDOW,
+    *_PERSON,
+    *_PAGE,
+    *_MESSAGE,
+    *_FOREIGN,
+)
 
 # A message that speaks of the one-time token, and not of the page's access token.
 _ABOUT_TOKEN = (

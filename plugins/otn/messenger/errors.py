@@ -111,6 +111,8 @@ class Verdict:
         wait_s: Seconds to wait first, where the platform's headers do not say.
         meaning: For people.
         rule: The row of the table behind it; None where no row fits. Carries ``tries``, ``then`` and ``alarm``.
+        unreachable: The person cannot be reached at all: blocked, muted, gone, or not of this page.
+        window_closed: The person's 24 h window is closed: nothing may be sent to their id until they write again.
     """
 
     outcome: Outcome
@@ -119,6 +121,8 @@ class Verdict:
     wait_s: float | None = None
     meaning: str = ""
     rule: ErrorRule | None = None
+    unreachable: bool = False
+    window_closed: bool = False
 
 
 class MessengerError(OtnError):
@@ -155,7 +159,16 @@ def classify(error: PlatformError, *, token_rules: Iterable[TokenRule] = TOKEN_R
     if rule is None:
         return _unlisted(error)
     rule = _softened(rule) if error.is_transient else rule
-    return Verdict(rule.outcome, retry_worth=rule.retry_worth, wait_s=rule.wait_s, meaning=rule.meaning, rule=rule)
+    refused = rule.outcome is Outcome.REFUSED
+    return Verdict(
+        rule.outcome,
+        retry_worth=rule.retry_worth,
+        wait_s=rule.wait_s,
+        meaning=rule.meaning,
+        rule=rule,
+        unreachable=rule.unreachable and refused,
+        window_closed=rule.window_closed and refused,
+    )
 
 
 _FATES = {

@@ -57,6 +57,11 @@ class Event:
         app_id: Of an ECHO: the app that sent.
         action: Of a POLICY or a REACTION.
         reason: Of a POLICY.
+        ref: What the link or plugin carried: of a REFERRAL, of a POSTBACK through an m.me link (Get Started), of a
+            plugin's opt-in.
+        reply_to: Of a MESSAGE: id of the message it answers.
+        reaction: Of a REACTION: its name, such as ``love``; where the platform gives none, the emoji.
+        standby: Another app owns the thread; the page only listens (Meta docs, Handover Protocol).
         position: Index of the entry, and of the item within it (``messaging``, then ``standby``, then ``changes``).
     """
 
@@ -75,6 +80,10 @@ class Event:
     app_id: str | None = None
     action: str | None = None
     reason: str | None = None
+    ref: str | None = field(default=None, repr=False)
+    reply_to: str | None = None
+    reaction: str | None = None
+    standby: bool = False
     position: tuple[int, int] = (0, 0)
 
 
@@ -143,25 +152,23 @@ def _read_entry(number: int, entry: Any, page_ids: Collection[str] | None, body:
     except Unreadable as error:
         yield Rejected((number, 0), str(error), _raw(entry, body))
         return
-    for index, (item, is_change) in enumerate(items):
+    for index, (item, name) in enumerate(items):
         try:
-            page_id = _page(entry, page_ids)
-            # Subscriptions to page fields, not to Messenger, come as changes: none of ours, but received.
-            kind = EventKind.OTHER if is_change else None
-            yield _read_item(item, entry, page_id, kind, (number, index))
+            yield _read_item(item, entry, _page(entry, page_ids), name, (number, index))
         except Unreadable as error:
             yield Rejected((number, index), str(error), _raw(item, body))
 
 
-def _items(entry: Any) -> list[tuple[Any, bool]]:
+def _items(entry: Any) -> list[tuple[Any, str]]:
     if not isinstance(entry, dict):
         raise Unreadable("the entry is no object")
-    items: list[tuple[Any, bool]] = []
+    items: list[tuple[Any, str]] = []
     for name in ("messaging", "standby", "changes"):
-        found = entry.get(name, [])
+        found = entry.get(name)
+        found = [] if found is None else found
         if not isinstance(found, list):
             raise Unreadable(f"{name} is no list")
-        items += [(item, name == "changes") for item in found]
+        items += [(item, name) for item in found]
     if not items:
         raise Unreadable("the entry holds no event")
     return items
@@ -176,17 +183,20 @@ def _page(entry: Mapping[str, Any], page_ids: Collection[str] | None) -> str:
     return page_id
 
 
-def _read_item(
-    item: Any, entry: Mapping[str, Any], page_id: str, kind: EventKind | None, position: tuple[int, int]
-) -> Event:
+def _read_item(item: Any, entry: Mapping[str, Any], page_id: str, name: str, position: tuple[int, int]) -> Event:
     if not isinstance(item, dict):
         raise Unreadable("the item is no object")
-    details: dict[str, Any] = {}
-    if kind is None:
-        kind, details = _read_kind(item)
-    psid = _person(item, page_id, kind)
-    occurred_at = _time(item, entry, details.get("watermark"))
-    return Event(kind=kind, page_id=page_id, psid=psid, occurred_at=occurred_at, position=position, **details)
+    # Subscriptions to page fields, not to Messenger, come as changes: none of ours, but received.
+    kind, details = (EventKind.OTHER, {}) if name == "changes" else _read_kind(item)
+    return Event(
+        kind=kind,
+        page_id=page_id,
+        psid=_person(item, page_id, kind),
+        occurred_at=_time(item, entry, details.get("watermark")),
+        standby=name == "standby",
+        position=position,
+        **details,
+    )
 
 
 def _person(item: Mapping[str, Any], page_id: str, kind: EventKind) -> str | None:
@@ -235,7 +245,7 @@ def _read_optin(optin: Mapping[str, Any]) -> tuple[EventKind, dict[str, Any]]:
     payload = opaque(optin, "payload", "optin.payload", PAYLOAD_LIMIT)
     if kind != "one_time_notif_req" and (kind is not None or token is None):
         ref = opaque(optin, "ref", "optin.ref", PAYLOAD_LIMIT)
-        return EventKind.OTHER_OPTIN, {"payload": ref if payload is None else payload}
+        return EventKind.OTHER_OPTIN, {"payload": ref if payload is None else payload, "ref": ref}
     if not token:
         raise Unreadable("optin.one_time_notif_token is missing or empty")
     # A token is worth a message: without payload it is kept under the empty one rather than set aside.
@@ -254,7 +264,7 @@ def _read_message(message: Mapping[str, Any]) -> tuple[EventKind, dict[str, Any]
     reply = message.get("quick_reply")
     if isinstance(reply, dict):
         details["payload"] = opaque(reply, "payload", "message.quick_reply.payload", PAYLOAD_LIMIT)
-    return EventKind.MESSAGE, details
+    return EventKind.MESSAGE, {**details, "reply_to": _aside(message.get("reply_to"), "mid", MID_LIMIT)}
 
 
 def _read_delivery(delivery: Mapping[str, Any]) -> tuple[EventKind, dict[str, Any]]:
@@ -281,6 +291,7 @@ def _read_postback(postback: Mapping[str, Any]) -> tuple[EventKind, dict[str, An
         "mid": opaque(postback, "mid", "postback.mid", MID_LIMIT),
         "title": prose(postback, "title", "postback.title", TEXT_LIMIT),
         "payload": opaque(postback, "payload", "postback.payload", PAYLOAD_LIMIT),
+        "ref": _aside(postback.get("referral"), "ref", PAYLOAD_LIMIT),
     }
 
 
@@ -288,11 +299,13 @@ def _read_reaction(reaction: Mapping[str, Any]) -> tuple[EventKind, dict[str, An
     return EventKind.REACTION, {
         "mid": opaque(reaction, "mid", "reaction.mid", MID_LIMIT),
         "action": prose(reaction, "action", "reaction.action", 100),
+        "reaction": _aside(reaction, "reaction", 100) or _aside(reaction, "emoji", 100),
     }
 
 
 def _read_referral(referral: Mapping[str, Any]) -> tuple[EventKind, dict[str, Any]]:
-    return EventKind.REFERRAL, {"payload": opaque(referral, "ref", "referral.ref", PAYLOAD_LIMIT)}
+    ref = opaque(referral, "ref", "referral.ref", PAYLOAD_LIMIT)
+    return EventKind.REFERRAL, {"payload": ref, "ref": ref}
 
 
 def _read_policy(policy: Mapping[str, Any]) -> tuple[EventKind, dict[str, Any]]:
@@ -303,6 +316,14 @@ def _read_policy(policy: Mapping[str, Any]) -> tuple[EventKind, dict[str, Any]]:
         "action": action,
         "reason": prose(policy, "reason", "policy_enforcement.reason", TEXT_LIMIT),
     }
+
+
+def _aside(holder: Any, key: str, limit: int) -> str | None:
+    """Read what an event carries by the way: where it is odd it is left out, for the event itself is sound."""
+    try:
+        return opaque(holder, key, key, limit) if isinstance(holder, dict) else None
+    except Unreadable:
+        return None
 
 
 _READERS = {

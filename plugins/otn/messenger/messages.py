@@ -100,6 +100,33 @@ def validate_message(message: object) -> dict[str, Any]:
     return copied
 
 
+def postbacks(message: Mapping[str, Any]) -> list[str]:
+    """List what comes back when somebody taps: the payloads of buttons and of quick replies, each once.
+
+    What asks for something else is not among it: the payload of a phone number is called, that of a one-time request
+    comes back with a token, and a quick reply for a phone number or an address gives what the person chose.
+
+    Args:
+        message: A Send API message object, validated or not; what is malformed offers nothing.
+    """
+    attachment = _part(message.get("attachment"))
+    payload = _part(attachment.get("payload"))
+    holders = [payload, *_parts(payload.get("elements"))]
+    buttons = [button for holder in holders for button in _parts(holder.get("buttons"))]
+    taps = [button.get("payload") for button in buttons if button.get("type") == "postback"]
+    replies = _parts(message.get("quick_replies"))
+    taps += [reply.get("payload") for reply in replies if reply.get("content_type") == "text"]
+    return list(dict.fromkeys(tap for tap in taps if isinstance(tap, str)))
+
+
+def _part(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _parts(value: Any) -> list[Mapping[str, Any]]:
+    return [_part(item) for item in value] if isinstance(value, (list, tuple)) else []
+
+
 def copy_message(message: object) -> Any:
     """Return a copy that shares nothing with what was given, once it is known to be of a size that can be walked.
 

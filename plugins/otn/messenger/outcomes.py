@@ -51,6 +51,8 @@ class ErrorRule:
         then: The outcome once ``tries`` are used up.
         alarm: Whether a person should hear of it although the campaign goes on.
         message: Regular expression which the message must match for the rule to apply; None = any.
+        unreachable: Whether it says that this person cannot be reached, whatever is sent.
+        window_closed: Whether it says that the 24 h window of this person is closed.
     """
 
     code: int
@@ -63,6 +65,8 @@ class ErrorRule:
     then: Outcome | None = None
     alarm: bool = False
     message: str | None = None
+    unreachable: bool = False
+    window_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

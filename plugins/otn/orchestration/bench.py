@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otn.errors import ConfigurationError
 from otn.orchestration.hook import MessengerHook, make_engine, read_keyring
+from otn.orchestration.runs import current
 
 if TYPE_CHECKING:
     from otn.crypto import Keyring
@@ -35,19 +36,22 @@ class Bench:
 
     @classmethod
     def of_campaign(cls, campaign_id: int) -> Bench:
-        """Lay it out for a campaign.
+        """Lay it out for a campaign, and note that this run works on it.
 
         Raises:
             ConfigurationError: the page's connection is incomplete, or speaks for another page by now.
         """
         from otn.campaign.state import CampaignUnknownError
         from otn.database import queries, transaction
+        from otn.watch.abandoned import Run, note_run
 
         engine = make_engine()
         with transaction(engine) as connection:
             row = queries("campaign").find_campaign(connection, campaign_id=campaign_id)
         if row is None:
             raise CampaignUnknownError(f"There is no campaign number {campaign_id}. Clear the first task of the run.")
+        run = current()["dag_run"]
+        note_run(engine, campaign_id, Run(run.dag_id, run.run_id))
         hook = MessengerHook(row.connection_id)
         refuse_other_page(hook.settings, row.facebook_page_id)
         return cls(engine, hook.client, read_keyring(), hook.settings, row)

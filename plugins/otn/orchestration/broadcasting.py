@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
 
+from otn.orchestration.ingesting import apply_erasures
 from otn.orchestration.params import BroadcastRequest
 from otn.orchestration.retrying import come_back
 from otn.orchestration.runs import actor, current, stop_run
@@ -41,8 +42,9 @@ def validate() -> int:
     engine = make_engine()
     page, topic = _page_and_topic(engine, request)
     _check(engine, request, context, hook, page)
+    unanswered = _warn_of_buttons(engine, request, page)
     if request.dry_run:
-        _dry_run(engine, request, context, topic)
+        _dry_run(engine, request, context, topic, unanswered)
     campaign = _open(engine, request, context, page, topic)
     if campaign.nothing_to_send:
         stop_run(context, f"The campaign {campaign.key!r} is finished and nobody is in doubt: nothing to send.")
@@ -62,9 +64,9 @@ def _page_and_topic(engine: Engine, request: BroadcastRequest) -> tuple[Page, To
 def _check(engine: Engine, request: BroadcastRequest, context: Any, hook: Any, page: Page) -> None:
     """Everything that would go wrong later, now, while nothing is written."""
     from otn.campaign.control import find
-    from otn.campaign.render import compile_message
     from otn.campaign.state import CampaignUnknownError
     from otn.orchestration.bench import refuse_other_page
+    from otn.rendering import compile_message
 
     refuse_other_page(hook.settings, page.page_id)
     _ = hook.client
@@ -92,10 +94,19 @@ def _open(engine: Engine, request: BroadcastRequest, context: Any, page: Page, t
     )
 
 
-def _dry_run(engine: Engine, request: BroadcastRequest, context: Any, topic: Topic) -> None:
+def _warn_of_buttons(engine: Engine, request: BroadcastRequest, page: Page) -> list[str]:
+    from otn.orchestration.preview import unanswered_buttons
+
+    unanswered = unanswered_buttons(engine, page.id, request.spec.message)
+    for payload in unanswered:
+        log.warning("No rule answers the button with the payload %r. Add one by `./otn rules add`.", payload)
+    return unanswered
+
+
+def _dry_run(engine: Engine, request: BroadcastRequest, context: Any, topic: Topic, unanswered: list[str]) -> None:
     from otn.campaign.audience import count
-    from otn.campaign.render import compile_message
     from otn.orchestration.preview import Preview
+    from otn.rendering import compile_message
 
     spec = request.spec
     preview = Preview(
@@ -109,11 +120,15 @@ def _dry_run(engine: Engine, request: BroadcastRequest, context: Any, topic: Top
             include_labels=spec.include_labels,
             exclude_labels=spec.exclude_labels,
             max_recipients=spec.max_recipients,
+            chosen_by=spec.filter,
         ),
         include_labels=spec.include_labels,
         exclude_labels=spec.exclude_labels,
         max_recipients=spec.max_recipients,
         send_at=spec.send_at,
+        filter=spec.filter,
+        result_labels=spec.result_labels,
+        unanswered=unanswered,
     )
     context["ti"].xcom_push(key="preview", value=preview.counts())
     for line in preview.markdown().splitlines():
@@ -150,6 +165,7 @@ def plan(campaign_id: int) -> int:
     from otn.orchestration.bench import Bench
 
     bench = Bench.of_campaign(campaign_id)
+    apply_erasures(bench.engine, bench.keyring)  # whoever left is not planned, whatever backup this database came from
     written = write_plan(bench.engine, campaign_id, messages_per_second=bench.settings.messages_per_second)
     log.info("%s people planned, %s left out, %s chunks", written.planned, written.excluded, written.chunks)
     return campaign_id

@@ -79,6 +79,23 @@ def broadcast_params() -> dict[str, Param]:
             description="Those whose tokens expire soonest come first. Empty: everyone.",
             section=_AUDIENCE,
         ),
+        "filter": Param(
+            {},
+            type=["null", "object"],
+            title="Filter",
+            description_md='Further bounds: `{"ref": ["sku-1"], "locale": ["en_US"], "attributes": {"city": ["Oslo"]}, '
+            '"opted_in_from": "2027-03-01T00:00:00+01:00"}`; also `opted_in_until`, `interacted_from`, '
+            "`interacted_until`. Empty: none.",
+            section=_AUDIENCE,
+        ),
+        "result_labels": Param(
+            {},
+            type=["null", "object"],
+            title="Labels by result",
+            description_md='Put on people when a run ends: `{"sent": ["got-spring"], "read": ["warm"]}`. Results: '
+            "`sent`, `refused`, `unknown`, `skipped`, `delivered`, `read`.",
+            section=_AUDIENCE,
+        ),
         "send_at": Param(
             None,
             type=["null", "string"],

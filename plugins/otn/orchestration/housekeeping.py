@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # Runs that a machine makes, half a million a year. Those that a person triggered are the history of what was sent, and
 # other people's DAGs are not ours to clean.
-MACHINE_DAGS = ("otn_ingest", "otn_reingest", "otn_purge")
+MACHINE_DAGS = ("otn_ingest", "otn_reingest", "otn_purge", "otn_ask", "otn_watch")
 TABLES = ("dag_run", "log", "dag_version")  # a run takes its tasks, XComs and rendered fields with it
 KEEP_VARIABLE = "OTN_KEEP_AIRFLOW_DAYS"
 KEEP_DAYS = 30
@@ -46,16 +46,15 @@ class CleaningError(OtnError):
 
 @task(pool=HOUSEKEEPING_POOL, execution_timeout=LIMIT)
 def purge() -> dict[str, Any]:
-    """Wipe expired tokens, drop raw webhooks past retention, make partitions ahead."""
-    from otn.consent.purge import purge as purge_tables
-    from otn.consent.purge import read_retention
-    from otn.orchestration.hook import make_engine
+    """Let go of tokens, texts, raw webhooks, events, proofs and people past retention; make partitions ahead."""
+    from otn.orchestration.hook import make_engine, read_keyring
+    from otn.privacy.purge import purge as purge_tables
+    from otn.privacy.retention import read_retention
 
-    kept = read_retention()
     result = purge_tables(
         make_engine(),
-        keep_raw_days=kept.raw_days,
-        keep_event_days=kept.event_days,
+        read_retention(),
+        keyring=read_keyring(),
         progress=lambda what, count: log.info("%s: %s", what, count),
     )
     figures = {name: _plain(value) for name, value in asdict(result).items()}

@@ -13,7 +13,9 @@ from otn.orchestration.runs import current
 from otn.orchestration.window import days
 
 if TYPE_CHECKING:
-    from otn.consent.balance import Balance
+    from otn.crypto import Keyring
+    from otn.database import Engine
+    from otn.intake.balance import Balance
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +23,33 @@ HANGING = timedelta(hours=1)  # a backlog of a million webhooks takes minutes
 HOUSEKEEPING_POOL = "otn_housekeeping"
 
 
+def apply_erasures(engine: Engine, keyring: Keyring) -> None:
+    """Erase again whoever a restored backup brought back; costs nothing while the journal has not changed.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    from otn.privacy.erasure import apply_journal
+
+    erased = apply_journal(engine, keyring)
+    if erased:
+        log.warning("%s people stood in the erasure journal and were here all the same; they were erased again", erased)
+
+
 @task(execution_timeout=HANGING)
 def ingest() -> dict[str, int]:
     """Take in everything that is stored and not yet ingested, whatever its time."""
     from otn.campaign.evidence import settle
-    from otn.consent.ingest import ingest_pending
+    from otn.campaign.policy import heed_warnings
+    from otn.intake.ingest import ingest_pending
     from otn.orchestration.hook import make_engine, read_keyring
 
-    balance = ingest_pending(make_engine(), read_keyring(), on_events=settle, progress=_tell)
+    engine, keyring = make_engine(), read_keyring()
+    apply_erasures(engine, keyring)
+    balance = ingest_pending(engine, keyring, on_events=settle, progress=_tell)
     log.info("%s", balance)
+    for key in heed_warnings(engine):
+        log.warning("the campaign %s was paused: the platform warned its page", key)
     return asdict(balance)
 
 
@@ -41,8 +61,8 @@ def reingest() -> dict[str, dict[str, int]]:
         BalanceError: events are missing.
     """
     from otn.campaign.evidence import settle
-    from otn.consent.balance import BalanceError
-    from otn.consent.ingest import reingest_day
+    from otn.intake.balance import BalanceError
+    from otn.intake.ingest import reingest_day
     from otn.orchestration.hook import make_engine, read_keyring
 
     engine, keyring = make_engine(), read_keyring()

@@ -13,6 +13,8 @@ from difflib import get_close_matches
 from typing import Any, Literal, cast, get_args
 
 from otn.campaign.model import CampaignSpec, IfLate
+from otn.consent.filters import read_filter, read_moment
+from otn.consent.labels import RESULTS, LabelError, check_label
 from otn.errors import UsageError
 from otn.settings import DEFAULT_PAGE_CONNECTION
 
@@ -20,12 +22,12 @@ Scope = Literal["waiting", "refused", "unknown"]
 
 KEY_LIMIT = 200
 LABELS_LIMIT = 100
+RESULT_LABELS_LIMIT = 10
 MOST_PEOPLE = 2**31 - 1  # of the column
 LONGEST_AHEAD = timedelta(days=366)  # a token lives for a year
 LONGEST_LATE = timedelta(days=30)
 JUST_NOW = timedelta(minutes=1)  # somebody typed the present minute
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _SPAN = re.compile(r"(\d{1,6}) ?(s|min|h|d)", re.ASCII)
 _ISO_SPAN = re.compile(r"P(?:(\d{1,4})D)?(?:T(?:(\d{1,4})H)?(?:(\d{1,5})M)?(?:(\d{1,6})S)?)?", re.ASCII)
 _UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
@@ -77,6 +79,8 @@ class BroadcastRequest:
             include_labels=_labels(params, "include_labels"),
             exclude_labels=_labels(params, "exclude_labels"),
             max_recipients=_whole(params, "max_recipients", least=1),
+            filter=read_filter(params.get("filter")),
+            result_labels=_result_labels(params.get("result_labels")),
             send_at=_moment(params, "send_at"),
             canary=_whole(params, "canary", least=0) or 0,
             approval=_switch(params, "approval", default=True),
@@ -219,6 +223,28 @@ def _labels(params: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _result_labels(value: Any) -> dict[str, tuple[str, ...]]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ParamError(f"result_labels is {_short(value)}. Give an object such as {{'sent': ['got-spring']}}.")
+    read = {}
+    for result in sorted(value, key=str):
+        name = f"result_labels.{_short(result)[1:-1]}"
+        if result not in RESULTS:
+            raise ParamError(f"There is no {name}. Results are: {', '.join(RESULTS)}.")
+        if not isinstance(value[result], list | tuple) or not 1 <= len(value[result]) <= RESULT_LABELS_LIMIT:
+            raise ParamError(
+                f"{name} is {_short(value[result])}. Give a list of 1 to {RESULT_LABELS_LIMIT} labels; "
+                "leave it out for none."
+            )
+        try:
+            read[result] = tuple(sorted({check_label(label) for label in value[result]}))
+        except LabelError as error:
+            raise ParamError(f"{name} cannot be used. {error}") from None
+    return read
+
+
 def _whole(params: Mapping[str, Any], name: str, least: int) -> int | None:
     value = params.get(name)
     if value is None:
@@ -259,19 +285,7 @@ def _moment(params: Mapping[str, Any], name: str) -> datetime | None:
     value = params.get(name)
     if value is None or value == "":
         return None
-    match = _MOMENT.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ParamError(f"{name} is {_short(value)}. Write a moment like 2027-03-01T09:00:00+01:00 (ISO 8601).")
-    day, clock, seconds, zone = match.groups()
-    if zone is None:
-        raise ParamError(
-            f"{name} {value!r} has no time zone. Write {day}T{clock}{seconds or ''}+00:00 if UTC is meant, "
-            "or put your own offset at its end, such as +01:00."
-        )
-    try:
-        return datetime.fromisoformat(f"{day}T{clock}{seconds or ''}{zone}").astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ParamError(f"{name} {value!r} is no date or time that exists. Correct it.") from None
+    return read_moment(value, name)
 
 
 def _span(params: Mapping[str, Any], name: str, default: timedelta) -> timedelta:

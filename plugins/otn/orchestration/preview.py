@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from otn.consent.filters import described
 
 if TYPE_CHECKING:
     from otn.campaign.model import Audience
@@ -20,6 +22,14 @@ REASONS = {
     "token_spent": "their tokens are spent",
     "token_reserved": "their tokens are planned for another campaign",
     "token_expired": "their tokens have expired",
+    "token_silenced": "took their consents back",
+    "ref_differs": "opted in to something else (ref)",
+    "opt_in_outside": "opted in at another time",
+    "locale_differs": "have another locale",
+    "attribute_differs": "have other attributes",
+    "interaction_outside": "last wrote or tapped at another time",
+    "unreachable": "could not be reached the last time",
+    "erased": "were erased",
     "over_max_recipients": "over max_recipients",
 }
 
@@ -38,6 +48,9 @@ class Preview:
         exclude_labels: people carry none of them.
         max_recipients: at most so many.
         send_at: not before.
+        filter: the campaign's, see ``CampaignSpec``.
+        result_labels: put on people when a run ends, by how it ended for them.
+        unanswered: payloads of its buttons that no rule answers.
     """
 
     campaign: str
@@ -49,13 +62,16 @@ class Preview:
     exclude_labels: Sequence[str]
     max_recipients: int | None
     send_at: datetime | None
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    result_labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unanswered: Sequence[str] = ()
 
     @classmethod
     def of_campaign(cls, engine: Engine, campaign_id: int) -> Preview:
         """Look at a campaign that was opened; writes nothing."""
         from otn.campaign.audience import count
-        from otn.campaign.render import compile_message
         from otn.database import queries, transaction
+        from otn.rendering import compile_message
 
         with transaction(engine) as connection:
             row = queries("campaign").find_campaign(connection, campaign_id=campaign_id)
@@ -70,11 +86,15 @@ class Preview:
                 include_labels=row.include_labels,
                 exclude_labels=row.exclude_labels,
                 max_recipients=row.max_recipients,
+                chosen_by=row.filter,
             ),
             include_labels=row.include_labels,
             exclude_labels=row.exclude_labels,
             max_recipients=row.max_recipients,
             send_at=row.send_at,
+            filter=row.filter,
+            result_labels=row.result_labels,
+            unanswered=unanswered_buttons(engine, row.page_id, row.message),
         )
 
     def counts(self) -> dict[str, Any]:
@@ -98,11 +118,13 @@ class Preview:
                 "",
                 fence(self._content()),
                 "",
+                *self._warnings(),
                 "**Who gets it**",
                 "",
                 *self._people(),
                 "",
                 f"Filter: {self._filter()}.",
+                *self._labels(),
                 "",
                 "**What it costs**",
                 "",
@@ -117,6 +139,12 @@ class Preview:
             return text
         return json.dumps(self.message, indent=2, ensure_ascii=False)
 
+    def _warnings(self) -> list[str]:
+        if not self.unanswered:
+            return []
+        names = ", ".join(map(code, self.unanswered))
+        return [f"**No rule answers its buttons** with the payload {names}: a tap on them leads to silence.", ""]
+
     def _people(self) -> list[str]:
         rows = [("get it", self.audience.recipients)]
         rows += [(REASONS.get(reason, reason), people) for reason, people in self.audience.excluded.items()]
@@ -126,9 +154,25 @@ class Preview:
     def _filter(self) -> str:
         parts = [f"with {code(label)}" for label in self.include_labels]
         parts += [f"without {code(label)}" for label in self.exclude_labels]
+        parts += described(self.filter, code)
         if self.max_recipients is not None:
             parts.append(f"{self.max_recipients:,} people at most, the soonest to expire first")
         return ", ".join(parts) or "none"
+
+    def _labels(self) -> list[str]:
+        if not self.result_labels:
+            return []
+        each = (f"{result}: {', '.join(map(code, labels))}" for result, labels in self.result_labels.items())
+        return ["", f"Labels when it ends: {'; '.join(each)}."]
+
+
+def unanswered_buttons(engine: Engine, page_row_id: int, message: Mapping[str, Any]) -> list[str]:
+    """Payloads of a message's buttons and quick replies that no rule of the page answers."""
+    from otn.consent import rules
+    from otn.database import transaction
+
+    with transaction(engine) as connection:
+        return rules.load(connection).unanswered(page_row_id, message)
 
 
 def code(text: str) -> str:

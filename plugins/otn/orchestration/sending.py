@@ -78,6 +78,7 @@ def report(campaign_id: int) -> dict[str, Any]:
         RunNeedsPersonError: says what happened and what to do.
     """
     from otn.campaign.control import end_run
+    from otn.campaign.labelling import label_results
     from otn.campaign.model import CampaignState
     from otn.campaign.report import problems
     from otn.campaign.report import report as read_report
@@ -87,6 +88,9 @@ def report(campaign_id: int) -> dict[str, Any]:
     if end_run(engine, campaign_id) == CampaignState.SENDING:
         log.info("another run has people in its calls: the report waits for the end of them")
         come_back()
+    labelled = label_results(engine, campaign_id)
+    if labelled.people:
+        log.info("labels by result: %s of %s people", labelled.changed, labelled.people)
     figures = read_report(engine, campaign_id)
     for line in json.dumps(figures, indent=2).splitlines():
         log.info("%s", line)

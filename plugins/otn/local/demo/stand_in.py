@@ -54,7 +54,7 @@ def settle_in(home: Home, rate: float) -> None:
             **{
                 name: ""
                 for name in caller_environment()
-                if name.startswith(("AIRFLOW_CONN_", "OTN_ENCRYPTION_", "OTN_HASH_"))
+                if name.startswith(("AIRFLOW_CONN_", "OTN_ENCRYPTION_", "OTN_HASH_", "OTN_SPOOL_DIR"))
             },
             f"AIRFLOW_CONN_{DEFAULT_PAGE_CONNECTION.upper()}": json.dumps(connection),
         },

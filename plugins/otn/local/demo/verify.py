@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from otn.campaign.report import REFUSED_IN_DOUBT, report
+from otn.campaign.report import NOBODY_CAN_SETTLE, report
 from otn.database import Engine, queries, transaction
 from sandbox.control_client import Sandbox
 
@@ -83,7 +83,7 @@ def _refusals_are_the_platforms(rows: dict[str, Any], calls: list[dict[str, Any]
 def _doubts_are_settled(rows: dict[str, Any]) -> Check:
     """Unknown may stay only who blocked the page after a call without an answer: no later answer tells of that one."""
     doubts = [row for row in rows.values() if row.state == "unknown"]
-    open_doubts = sum(row.reason != REFUSED_IN_DOUBT for row in doubts)
+    open_doubts = sum(row.reason not in NOBODY_CAN_SETTLE for row in doubts)
     return Check("nobody is unknown whom the platform would tell us about", open_doubts, len(doubts))
 
 

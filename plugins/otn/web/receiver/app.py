@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
+from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -17,10 +16,12 @@ from starlette.routing import Route
 
 from otn.messenger.signature import verify
 from otn.web.receiver.body import Allowance, Body, BodyRefusedError, ClosingResponse
+from otn.web.receiver.deletion import Deletions
+from otn.web.receiver.desk import Desk
+from otn.web.receiver.keeper import INLINE_BYTES, Keeper
 from otn.web.receiver.pages import PageSecrets, Registry
-from otn.web.receiver.store import WRITERS, Store
 
-ANSWER_SECONDS = 4.0  # from the whole body to the answer; the platform waits 5 (Meta docs, Messenger webhooks)
+REFRESH_PATIENCE = 2.0  # seconds that a sender who is not recognised waits for the pages to be read again
 HEALTH_SECONDS = 1.0  # an answer this old is given again: the route is open to everybody
 BODIES_IN_FLIGHT = 128_000_000  # bytes
 CHALLENGE_LIMIT = 1_024  # characters; the platform's are about ten digits
@@ -28,41 +29,45 @@ RETRY_HEADERS = {"Retry-After": "5"}
 _log = structlog.get_logger("otn.receiver")
 
 
-def create_app(store: Store, registry: Registry) -> Starlette:
+def create_app(keeper: Keeper, registry: Registry, deletions: Deletions) -> Starlette:
     """The receiver as an ASGI application.
 
     Args:
-        store: keeps the bodies.
+        keeper: keeps the bodies.
         registry: whose signatures are taken.
+        deletions: requests to delete a person's data.
     """
-    receiver = _Receiver(store, registry)
+    receiver = _Receiver(keeper, registry, deletions)
     return Starlette(
         routes=[
             Route("/webhook", receiver.handshake, methods=["GET"]),
             Route("/webhook", receiver.take, methods=["POST"]),
             Route("/healthz", receiver.health, methods=["GET"]),
+            Route("/data-deletion", receiver.ask_deletion, methods=["POST"]),
+            Route("/deletion", deletions.show, methods=["GET"]),
         ],
         lifespan=receiver.lifespan,
     )
 
 
 class _Receiver:
-    def __init__(self, store: Store, registry: Registry) -> None:
-        self._store = store
+    def __init__(self, keeper: Keeper, registry: Registry, deletions: Deletions) -> None:
+        self._keeper = keeper
         self._registry = registry
+        self._deletions = deletions
         self._allowance = Allowance(BODIES_IN_FLIGHT)
-        # As many threads as database connections: work waits here, where it can still be given up.
-        self._writers = ThreadPoolExecutor(WRITERS, "writer")
-        self._reader = ThreadPoolExecutor(1, "reader")
-        self._healthy = False
-        self._healthy_at = -HEALTH_SECONDS
+        self._registry_desk = Desk(registry.line)
+        self._health: dict[str, Any] = {}
+        self._health_at = -HEALTH_SECONDS
         self._health_check = asyncio.Lock()
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self._keeper.start()
         yield
-        self._writers.shutdown(wait=False, cancel_futures=True)
-        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._registry_desk.close()
+        self._deletions.close()
+        await self._keeper.stop()
 
     async def handshake(self, request: Request) -> Response:
         """Answer the platform's question whether this address is ours (Meta docs, Messenger webhooks)."""
@@ -76,10 +81,26 @@ class _Receiver:
         return _answered("handshake", PlainTextResponse(challenge, headers={"X-Content-Type-Options": "nosniff"}))
 
     async def take(self, request: Request) -> Response:
-        """Take one webhook: 200 means that it is committed."""
-        body = Body(self._allowance)
+        """Take one webhook: 200 means that it is committed, or on this machine's disk."""
+        # What was kept is told by whoever wrote it, a line for all that were written together.
+        return await self._with_body("webhook", Body(self._allowance), request, self._take, kept_is_told=True)
+
+    async def ask_deletion(self, request: Request) -> Response:
+        """Take a request to delete a person's data (Meta docs, Data Deletion Request Callback)."""
+        body = Body(self._allowance, self._deletions.LIMIT)
+        return await self._with_body("data-deletion", body, request, self._ask_deletion)
+
+    async def _with_body(
+        self,
+        what: str,
+        body: Body,
+        request: Request,
+        answer: Callable[[Request, bytes], Any],
+        *,
+        kept_is_told: bool = False,
+    ) -> Response:
         try:
-            response = await self._take(await body.read(request), request.headers.get("x-hub-signature-256"))
+            response: Response = await answer(request, await body.read(request))
         except BodyRefusedError as refusal:
             headers = RETRY_HEADERS if refusal.status == 503 else None
             response = ClosingResponse(refusal.text, refusal.status, headers)
@@ -87,42 +108,51 @@ class _Receiver:
             response = PlainTextResponse("Gone.", 400)
         finally:
             body.release()
-        return _answered("webhook", response, size=body.size)
+        if kept_is_told and response.status_code == 200:
+            return response
+        return _answered(what, response, size=body.size)
 
-    async def _take(self, raw: bytes, signature: str | None) -> Response:
-        if signature is None or not await self._recognised(lambda secrets: verify(raw, signature, secrets.app_secrets)):
+    async def _take(self, request: Request, raw: bytes) -> Response:
+        signature = request.headers.get("x-hub-signature-256")
+        if signature is None or not await self._signed(raw, signature):
             return PlainTextResponse("The signature is missing or wrong.", 403)
-        if not await self._in_time(self._writers, partial(self._store.keep, raw)):
+        if not await self._keeper.keep(raw):
             return PlainTextResponse("It cannot be stored now. Send it again.", 503, RETRY_HEADERS)
         return PlainTextResponse("EVENT_RECEIVED")
 
-    async def _recognised(self, test: Callable[[PageSecrets], bool]) -> bool:
-        if await asyncio.to_thread(test, self._registry.secrets):
+    async def _signed(self, raw: bytes, signature: str) -> bool:
+        def fits(secrets: PageSecrets) -> bool:
+            return verify(raw, signature, secrets.app_secrets)
+
+        return await self._recognised(fits, inline=len(raw) <= INLINE_BYTES)
+
+    async def _ask_deletion(self, request: Request, raw: bytes) -> Response:
+        return await self._deletions.ask(request, raw, self._recognised)
+
+    async def _recognised(self, test: Callable[[PageSecrets], bool], *, inline: bool = True) -> bool:
+        if await _tested(test, self._registry.secrets, inline=inline):
             return True
         if not self._registry.due:
             return False
-        refreshed = await self._in_time(self._reader, self._registry.refresh)
-        return refreshed and await asyncio.to_thread(test, self._registry.secrets)
+        try:
+            refreshed = await self._registry_desk.ask(self._registry.refresh, REFRESH_PATIENCE)
+        except TimeoutError:
+            return False
+        return refreshed and await _tested(test, self._registry.secrets, inline=inline)
 
     async def health(self, _request: Request) -> Response:
-        """Say whether a webhook could be stored now."""
+        """Say whether a webhook could be kept now, and where."""
         async with self._health_check:
-            if time.monotonic() - self._healthy_at >= HEALTH_SECONDS:
-                self._healthy = await self._in_time(self._reader, self._store.ready)
-                self._healthy_at = time.monotonic()
-        if self._healthy:
-            return JSONResponse({"status": "ok", "database": "ok"})
-        return JSONResponse({"status": "unavailable", "database": "does not answer"}, 503, RETRY_HEADERS)
+            if time.monotonic() - self._health_at >= HEALTH_SECONDS:
+                self._health = await self._keeper.health()
+                self._health_at = time.monotonic()
+        if self._health["status"] == "unavailable":
+            return JSONResponse(self._health, 503, RETRY_HEADERS)
+        return JSONResponse(self._health)
 
-    async def _in_time(self, executor: ThreadPoolExecutor, work: Callable[[], bool]) -> bool:
-        # What was not begun in time is dropped; what was begun may still commit, and the platform's second
-        # delivery is then a duplicate, which ingest knows to be harmless.
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(executor, work)
-        except TimeoutError:
-            _log.error("too slow", seconds=ANSWER_SECONDS)
-            return False
+
+async def _tested(test: Callable[[PageSecrets], bool], secrets: PageSecrets, *, inline: bool) -> bool:
+    return test(secrets) if inline else await asyncio.to_thread(test, secrets)
 
 
 def _answered(what: str, response: Response, **figures: int) -> Response:

@@ -50,10 +50,16 @@ class Allowance:
 
 
 class Body:
-    """The bytes of one request, counted against the allowance until they are let go."""
+    """The bytes of one request, counted against the allowance until they are let go.
 
-    def __init__(self, allowance: Allowance) -> None:
+    Args:
+        allowance: of all requests together.
+        limit: bytes of this one.
+    """
+
+    def __init__(self, allowance: Allowance, limit: int = BODY_LIMIT) -> None:
         self._allowance = allowance
+        self._limit = limit
         self._chunks: list[bytes] = []
         self.size = 0
 
@@ -61,12 +67,12 @@ class Body:
         """Read it whole, giving up as soon as it is too long or too slow.
 
         Raises:
-            BodyRefusedError: longer than ``BODY_LIMIT``, slower than ``BODY_SECONDS``, or no memory for it.
+            BodyRefusedError: longer than the limit, slower than ``BODY_SECONDS``, or no memory for it.
             ClientDisconnect: the sender went away.
         """
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and (len(announced) > 15 or int(announced) > BODY_LIMIT):
-            raise BodyRefusedError(413, f"The body is larger than {BODY_LIMIT} bytes.")
+        if announced.isdecimal() and (len(announced) > 15 or int(announced) > self._limit):
+            raise BodyRefusedError(413, f"The body is larger than {self._limit} bytes.")
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for chunk in request.stream():
@@ -76,8 +82,8 @@ class Body:
         return b"".join(self._chunks)
 
     def _add(self, chunk: bytes) -> None:
-        if self.size + len(chunk) > BODY_LIMIT:
-            raise BodyRefusedError(413, f"The body is larger than {BODY_LIMIT} bytes.")
+        if self.size + len(chunk) > self._limit:
+            raise BodyRefusedError(413, f"The body is larger than {self._limit} bytes.")
         self._allowance.take(len(chunk))
         self.size += len(chunk)
         self._chunks.append(chunk)

@@ -12,10 +12,19 @@ import uvicorn
 
 from otn.crypto import read_keyring
 from otn.errors import ConfigurationError
-from otn.settings import DATABASE_CONNECTION, database_url, read_connection
+from otn.settings import (
+    DATABASE_CONNECTION,
+    database_url,
+    read_connection,
+    read_public_url,
+    read_spool_settings,
+)
 from otn.web.receiver.app import create_app
+from otn.web.receiver.deletion import Deletions
+from otn.web.receiver.keeper import Keeper
+from otn.web.receiver.line import Line
 from otn.web.receiver.pages import Registry
-from otn.web.receiver.store import Store, receiver_engine
+from otn.web.spool import Spool
 
 CONNECTIONS = 1_000
 GRACE_SECONDS = 10
@@ -30,11 +39,15 @@ def serve(host: str, port: int, environ: Mapping[str, str] | None = None) -> Non
         environ: connections and keys; the process's own by default.
 
     Raises:
-        ConfigurationError: a connection or key is missing, no page has a secret, or the port is taken.
+        ConfigurationError: a connection or key is missing, a figure cannot be read, no page has a secret, or the port
+            is taken.
     """
     _configure_log()
-    engine = receiver_engine(database_url(read_connection(DATABASE_CONNECTION, environ)))
-    app = create_app(Store(engine, read_keyring(environ)), Registry(engine, environ))
+    url = database_url(read_connection(DATABASE_CONNECTION, environ))
+    keyring, spooling = read_keyring(environ), read_spool_settings(environ)
+    keeper = Keeper(url, keyring, Spool(spooling.folder, spooling.bytes, keyring))
+    deletions = Deletions(Line(url), keyring, read_public_url(environ))
+    app = create_app(keeper, Registry(Line(url), environ), deletions)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -1,85 +1,58 @@
-"""One INSERT per webhook, inside the time that the platform waits for an answer."""
+"""Receipts go into Postgres: many in one statement, each in one row however often it is offered."""
 
 from __future__ import annotations
 
-import time
-import uuid
-from datetime import UTC, date, datetime
-from typing import Any
+from collections.abc import Sequence
 
 import structlog
-from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
-from otn.crypto import Keyring
-from otn.database import DatabaseAwayError, DatabaseError, Engine, make_engine, queries, transaction
+from otn.database import DatabaseError, queries
+from otn.web.receiver.line import Line
+from otn.web.spool import Receipt
 
-WRITERS = 8  # database connections that store, and the threads that use them
-STATEMENT_SECONDS = 3  # the platform waits 5 s for its 200 (Meta docs, Messenger webhooks)
 _log = structlog.get_logger("otn.receiver")
-
-
-def receiver_engine(url: str) -> Engine:
-    """An engine whose every wait ends before the platform's patience does.
-
-    Args:
-        url: ``postgresql+psycopg2://…``.
-    """
-    engine = make_engine(url, pool_size=WRITERS + 1, application_name="otn receiver")
-    event.listen(engine, "do_connect", _limit_waits)
-    return engine
-
-
-def _limit_waits(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
-    milliseconds = STATEMENT_SECONDS * 1000
-    parameters["connect_timeout"] = STATEMENT_SECONDS
-    parameters["tcp_user_timeout"] = milliseconds  # a server that vanished without a word
-    # A 200 promises that the event survives a power cut, whatever the server's default is.
-    parameters["options"] = f"-c timezone=UTC -c synchronous_commit=on -c statement_timeout={milliseconds}"
 
 
 class Store:
     """Where webhooks are kept until ingest reads them.
 
     Args:
-        engine: made by ``receiver_engine``.
-        keyring: encrypts the bodies.
+        line: to the database.
     """
 
-    def __init__(self, engine: Engine, keyring: Keyring) -> None:
-        self._engine = engine
-        self._keyring = keyring
+    def __init__(self, line: Line) -> None:
+        self.line = line
 
-    def keep(self, body: bytes) -> bool:
-        """Store a body; True only after its transaction was committed.
+    def keep(self, receipts: Sequence[Receipt]) -> int:
+        """Store receipts; how many: all of them, and their transaction is committed, or none.
 
-        Day and id are given once. Where the connection broke before the answer came, the same row is offered
-        again: if it had been committed, the second INSERT finds it.
+        Those that are stored already stay as they are.
         """
-        started = time.monotonic()
-        day, receipt = datetime.now(UTC).date(), uuid.uuid4()
-        sealed = self._keyring.encrypt(body, "webhook")
         try:
-            try:
-                self._insert(day, receipt, sealed)
-            except DatabaseAwayError:
-                if time.monotonic() - started > STATEMENT_SECONDS / 3:
-                    raise
-                self._insert(day, receipt, sealed)
+            self.line.run(
+                lambda connection: queries("receiver").store_webhooks(
+                    connection,
+                    days=[receipt.day for receipt in receipts],
+                    ids=[str(receipt.id) for receipt in receipts],
+                    ages=[receipt.age_s for receipt in receipts],
+                    bodies=[receipt.body for receipt in receipts],
+                )
+            )
         except (DatabaseError, SQLAlchemyError) as error:
-            _log.error("not stored", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
-            return False
-        return True
-
-    def _insert(self, day: date, receipt: uuid.UUID, sealed: bytes) -> None:
-        with transaction(self._engine) as connection:
-            queries("receiver").store_webhook(connection, received_day=day, id=str(receipt), body=sealed)
+            _log.error("not stored", receipts=len(receipts), **_named(error))
+            return 0
+        _log.info("stored", receipts=len(receipts), bytes=sum(len(receipt.body) for receipt in receipts))
+        return len(receipts)
 
     def ready(self) -> bool:
         """Whether the database answers and would take a webhook."""
         try:
-            with transaction(self._engine) as connection:
-                return bool(queries("receiver").can_store(connection))
+            return bool(self.line.run(lambda connection: queries("receiver").can_store(connection)))
         except (DatabaseError, SQLAlchemyError) as error:
-            _log.warning("not ready", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
+            _log.warning("not ready", **_named(error))
             return False
+
+
+def _named(error: Exception) -> dict[str, str | None]:
+    return {"error": type(error).__name__, "sqlstate": getattr(error, "sqlstate", None)}

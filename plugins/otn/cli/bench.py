@@ -1,0 +1,79 @@
+"""Benchmarks: what it holds, and how fast it is beside something known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from otn.cli import screen
+from otn.cli.place import HomeOption, JsonOption
+from otn.errors import UsageError
+from otn.local.progress import Progress
+
+Measure = Callable[[float, Progress], dict[str, Any]]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("bench", rich_help_panel="The system on this machine")(bench)
+
+
+def bench(
+    name: Annotated[str | None, typer.Argument(help="receiver", show_default="all")] = None,
+    seconds: Annotated[float, typer.Option(min=6, max=3_600, help="Of load while things break.")] = 60.0,
+    _home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure on a Postgres of its own; no home is touched, nothing stays behind.
+
+    receiver: webhooks under load while Postgres is stopped and killed and the receiver is killed, then its throughput
+    beside a bare FastAPI route. The exit code is 1 when an acknowledged event was lost or stored twice.
+    """
+    if name is not None and name not in BENCHES:
+        raise UsageError(f"There is no benchmark {name!r}. Choose one of: {', '.join(BENCHES)}.")
+    with screen.Stages() as stages:
+        found = {one: measure(seconds, stages) for one, measure in BENCHES.items() if name in (None, one)}
+    if as_json:
+        screen.print_json(found)
+    else:
+        for one, figures in found.items():
+            SHOWN[one](figures)
+    raise typer.Exit(0 if all(map(_well, found.values())) else 1)
+
+
+def _receiver(seconds: float, progress: Progress) -> dict[str, Any]:
+    from benchmarks import receiver  # needs the packages of requirements-dev.txt, as nothing else does
+
+    return receiver.run(seconds, progress)
+
+
+def _well(figures: dict[str, Any]) -> bool:
+    outage = figures.get("outage", {})
+    return not (outage.get("lost") or outage.get("twice"))
+
+
+def _show_receiver(figures: dict[str, Any]) -> None:
+    outage, through = figures["outage"], figures["throughput"]
+    screen.say(
+        f"{outage['seconds']:.0f} s of load; Postgres stopped for a third of it, killed once; receiver killed once:"
+    )
+    screen.say(f"  requests      {outage['requests']:,}  ({screen.mapping(outage['answers'])})")
+    screen.say(f"  no answer     {screen.mapping(outage['errors']) or 'none'}")
+    screen.say(f"  acknowledged  {outage['acknowledged']:,}: lost {outage['lost']}, stored twice {outage['twice']}")
+    screen.say(f"  answers       {_times(outage)}")
+    screen.say(f"  spool empty   {outage['drained_s']} s after the load")
+    screen.say(f"Throughput, {through['connections']} connections, median of {through['rounds']} rounds in turns:")
+    screen.say(f"  bare route    {through['bare_per_s']:,}/s  {_times(through['bare'])}")
+    screen.say(f"  receiver      {through['receiver_per_s']:,}/s  {_times(through['receiver'])}")
+    screen.say(f"  ratio         {through['ratio']}")
+
+
+def _times(figures: dict[str, float]) -> str:
+    names = {"p50": "p50_ms", "p99": "p99_ms", "p99.9": "p999_ms", "max": "max_ms"}
+    return ", ".join(f"{name} {figures[key]} ms" for name, key in names.items())
+
+
+BENCHES: dict[str, Measure] = {"receiver": _receiver}
+SHOWN: dict[str, Callable[[dict[str, Any]], None]] = {"receiver": _show_receiver}

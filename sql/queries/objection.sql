@@ -1,0 +1,13 @@
+-- Objections: what an operator enters, and lifts again.
+
+-- name: enter!
+-- The same twice is one entry: it stands since the first time.
+INSERT INTO otn.suppression (subscriber_id, topic_id, reason, actor, note)
+VALUES (:subscriber_id, :topic_id, 'operator', :actor, :note)
+ON CONFLICT (subscriber_id, coalesce(topic_id, 0), reason)
+DO UPDATE SET actor = excluded.actor, note = coalesce(excluded.note, suppression.note);
+
+-- name: lift!
+-- Only what an operator entered: a person's own word is the person's to take back.
+DELETE FROM otn.suppression
+WHERE subscriber_id = :subscriber_id AND reason = 'operator' AND topic_id IS NOT DISTINCT FROM :topic_id::integer;
