@@ -21,12 +21,13 @@ def main() -> int:
     pinned = names("constraints.txt")
     wrong = [
         f"{file}: {name} has no version in constraints.txt. Make the file anew; its first lines say how."
-        for file in ("requirements.txt", "requirements-dev.txt")
+        for file in ("requirements.txt", "requirements-deploy.txt", "requirements-dev.txt")
         for name in sorted(names(file) - pinned)
     ]
-    text = "".join((ROOT / file).read_text(encoding="utf-8") for file in ("constraints.txt", "requirements.txt"))
+    checked = ("constraints.txt", "requirements.txt", "requirements-deploy.txt")
+    text = "".join((ROOT / file).read_text(encoding="utf-8") for file in checked)
     if re.search(r"https?://|--(extra-)?index-url|--hash", text):
-        wrong.append("constraints.txt or requirements.txt names an address. Take it out.")
+        wrong.append("constraints.txt or a requirements file names an address. Take it out.")
     sys.stdout.writelines(f"{line}\n" for line in wrong)
     return len(wrong)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 
@@ -9,3 +11,10 @@ class OtnPlugin(AirflowPlugin):
     """Registers what belongs to the API server; properties, so that only the API server pays for the imports."""
 
     name = "otn"
+
+    @property
+    def operator_extra_links(self) -> list[Any]:  # type: ignore[override]
+        """Buttons on the pages of our tasks."""
+        from otn.orchestration.linking import ReportLink
+
+        return [ReportLink()]

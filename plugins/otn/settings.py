@@ -223,6 +223,12 @@ def sql_folder() -> Path:
     return Path(os.environ.get("OTN_SQL_DIR") or ROOT / "sql")
 
 
+def campaigns_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Folder of the campaign files: ``OTN_CAMPAIGNS_DIR``, or ``campaigns/`` at the root."""
+    values = os.environ if environ is None else environ
+    return Path(values.get("OTN_CAMPAIGNS_DIR") or ROOT / "campaigns").expanduser()
+
+
 @dataclass(frozen=True)
 class SpoolSettings:
     """Where webhooks wait while Postgres is away.

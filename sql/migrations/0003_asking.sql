@@ -49,7 +49,14 @@ LANGUAGE sql STABLE AS $$
                         SELECT count(*) FROM otn.window_message m
                         WHERE m.subscriber_id = p.id AND m.topic_id = of_topic AND m.card AND m.tapped_at IS NULL
                           AND m.state IN ('waiting', 'sending', 'sent', 'unknown') AND m.created_at > heard.newest)
-                        THEN 'unanswered' END AS reason
+                        THEN 'unanswered'
+                    WHEN EXISTS (
+                        SELECT FROM otn.window_message m
+                        WHERE m.subscriber_id = p.id AND m.topic_id = of_topic AND m.card AND m.tapped_at IS NULL
+                          AND m.created_at > heard.newest
+                          AND (m.state IN ('waiting', 'sending')
+                               OR (m.state IN ('sent', 'unknown') AND m.called_at > now() - interval '1 hour')))
+                        THEN 'asked_already' END AS reason
         FROM otn.subscriber p
         CROSS JOIN LATERAL (
             SELECT coalesce(max(t.opted_in_at), '-infinity') AS newest

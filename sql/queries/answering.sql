@@ -9,26 +9,41 @@ JOIN otn.recipient r ON r.subscriber_id = s.id AND r.message_id = w.mid
 JOIN otn.campaign c ON c.id = r.campaign_id;
 
 -- name: words_said
--- What a confirmation must know: the person's language, whether all is stopped, whether a later word decides, and
--- whether there was anything to start again.
+-- What a confirmation must know: the person's language, whether all is stopped, whether an operator objects, whether a
+-- later word decides, and whether there was anything to start again. The words of each person are read once, however
+-- many of them there are.
+WITH said AS MATERIALIZED (
+    SELECT * FROM otn.event WHERE id = ANY (:event_ids::bigint[])
+), words AS MATERIALIZED (
+    SELECT o.subscriber_id, o.detail, o.topic_id, min(o.occurred_at) AS first_at, max(o.occurred_at) AS last_at
+    FROM otn.event o
+    WHERE o.subscriber_id IN (SELECT said.subscriber_id FROM said) AND o.kind = 'message'
+      AND o.detail IN ('stop_word', 'start_word')
+    GROUP BY o.subscriber_id, o.detail, o.topic_id
+), told AS (
+    SELECT e.id,
+           coalesce(bool_or(w.detail <> e.detail AND (w.topic_id IS NULL OR w.topic_id = e.topic_id)
+               AND (w.last_at > e.occurred_at OR (w.last_at = e.occurred_at AND w.detail = 'stop_word'))), false) AS overtaken,
+           coalesce(bool_or(w.detail = 'stop_word' AND w.first_at <= e.occurred_at), false) AS stopped_before
+    FROM said e LEFT JOIN words w ON w.subscriber_id = e.subscriber_id
+    GROUP BY e.id
+)
 SELECT e.id AS event_id, e.subscriber_id, s.locale, coalesce(t.title, t.key) AS topic,
        EXISTS (SELECT FROM otn.suppression p
                WHERE p.subscriber_id = e.subscriber_id AND p.topic_id IS NULL AND p.reason = 'stop_word') AS all_stopped,
-       EXISTS (SELECT FROM otn.event o
-               WHERE o.subscriber_id = e.subscriber_id AND o.kind = 'message'
-                 AND o.detail IN ('stop_word', 'start_word') AND o.detail <> e.detail
-                 AND (o.occurred_at > e.occurred_at OR (o.occurred_at = e.occurred_at AND o.detail = 'stop_word'))
-                 AND (o.topic_id IS NULL OR o.topic_id = e.topic_id)) AS overtaken,
-       EXISTS (SELECT FROM otn.event o
-               WHERE o.subscriber_id = e.subscriber_id AND o.kind = 'message' AND o.detail = 'stop_word'
-                 AND o.occurred_at <= e.occurred_at) AS stopped_before
-FROM otn.event e
+       EXISTS (SELECT FROM otn.suppression p
+               WHERE p.subscriber_id = e.subscriber_id AND (p.topic_id IS NULL OR p.topic_id = e.topic_id)
+                 AND p.reason = 'operator') AS objected,
+       told.overtaken, told.stopped_before
+FROM said e
+JOIN told ON told.id = e.id
 JOIN otn.subscriber s ON s.id = e.subscriber_id
-LEFT JOIN otn.topic t ON t.id = e.topic_id
-WHERE e.id = ANY (:event_ids::bigint[]);
+LEFT JOIN otn.topic t ON t.id = e.topic_id;
 
 -- name: put_answers!
--- One row an event, to be sent or with the reason why not. A rule that was removed meanwhile answers nothing. Whether a
+-- One row an event, to be sent or with the reason why not. A rule that was removed meanwhile answers nothing. A card that
+-- still waits counts however old it is. What people were given is read once a person, so that nobody's flood is
+-- everybody's wait. Whether a
 -- tap on Notify Me opens the window is not documented: thanks have the window of the last message, or an hour.
 WITH offer AS MATERIALIZED (
     SELECT a.*, e.page_id, e.subscriber_id, e.occurred_at,
@@ -51,21 +66,29 @@ WITH offer AS MATERIALIZED (
            h.card AND NOT swapped AS card, CASE WHEN swapped THEN h.instead ELSE h.message END AS message,
            CASE WHEN NOT swapped THEN h.topic_id END AS topic_id, CASE WHEN NOT swapped THEN h.ref END AS ref
     FROM held h CROSS JOIN LATERAL (SELECT h.enough AND h.instead IS NOT NULL) AS s(swapped)
+), given AS MATERIALIZED (
+    SELECT w.subscriber_id, count(*) AS messages
+    FROM otn.window_message w
+    WHERE w.subscriber_id IN (SELECT offer.subscriber_id FROM offer) AND w.cause <> 'ask' AND w.state <> 'skipped'
+      AND w.created_at > clock_timestamp() - interval '1 hour'
+    GROUP BY w.subscriber_id
+), asked AS MATERIALIZED (
+    SELECT DISTINCT w.subscriber_id, w.topic_id, w.ref
+    FROM otn.window_message w
+    WHERE w.subscriber_id IN (SELECT offer.subscriber_id FROM offer WHERE offer.card) AND w.card AND w.tapped_at IS NULL
+      AND (w.state IN ('waiting', 'sending')
+           OR (w.state IN ('sent', 'unknown') AND w.called_at > clock_timestamp() - interval '1 hour'))
 ), judged AS (
     SELECT s.event_id, s.cause, s.rule_id, s.page_id, s.subscriber_id, s.occurred_at, s.not_after, s.card, s.message,
-           s.topic_id, s.ref,
+           s.topic_id, s.ref, coalesce(g.messages, 0) AS given,
            CASE WHEN s.reason IS NOT NULL THEN s.reason
                 WHEN s.not_after <= clock_timestamp() THEN 'window_closed'
                 WHEN s.cause <> 'stop' AND otn.silenced(s.subscriber_id, s.topic_id, s.occurred_at) THEN 'suppressed'
                 WHEN s.card AND s.enough THEN 'has_token'
-                WHEN s.card AND EXISTS (
-                    SELECT FROM otn.window_message w
-                    WHERE w.subscriber_id = s.subscriber_id AND w.card AND w.topic_id = s.topic_id
-                      AND w.ref IS NOT DISTINCT FROM s.ref AND w.tapped_at IS NULL
-                      AND w.state IN ('waiting', 'sending', 'sent', 'unknown')
-                      AND coalesce(w.called_at, w.created_at) > clock_timestamp() - interval '1 hour')
-                    THEN 'asked_already' END AS reason
+                WHEN s.card AND a.topic_id IS NOT NULL THEN 'asked_already' END AS reason
     FROM shaped s
+    LEFT JOIN given g ON g.subscriber_id = s.subscriber_id
+    LEFT JOIN asked a ON a.subscriber_id = s.subscriber_id AND a.topic_id = s.topic_id AND a.ref IS NOT DISTINCT FROM s.ref
 ), once AS (
     SELECT j.*, row_number() OVER (PARTITION BY j.subscriber_id, j.card, j.topic_id, j.ref, j.reason IS NULL
                                    ORDER BY j.occurred_at, j.event_id) > 1 AND j.card AND j.reason IS NULL AS again
@@ -77,10 +100,7 @@ WITH offer AS MATERIALIZED (
 ), decided AS (
     SELECT c.*, CASE WHEN c.reason IS NOT NULL THEN c.reason
                      WHEN c.again THEN 'asked_already'
-                     WHEN c.place + (
-                         SELECT count(*) FROM otn.window_message w
-                         WHERE w.subscriber_id = c.subscriber_id AND w.created_at > clock_timestamp() - interval '1 hour'
-                           AND w.cause <> 'ask' AND w.state <> 'skipped') > :most_an_hour THEN 'flood' END AS skipped_for
+                     WHEN c.place + c.given > :most_an_hour THEN 'flood' END AS skipped_for
     FROM counted c
 )
 INSERT INTO otn.window_message (page_id, subscriber_id, cause, event_id, rule_id, topic_id, ref, card, message, state,

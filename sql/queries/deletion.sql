@@ -1,9 +1,10 @@
 -- Deletion requests: what the platform's callback left, until it is carried out.
 
 -- name: waiting
--- Oldest first; late: it was tried for so long that what is known must do.
+-- Late: it was tried for so long that what is known must do. The others in any order: whom the platform does not tell
+-- must not keep everybody else waiting.
 SELECT id::text, user_id, received_at < clock_timestamp() - make_interval(days => :days) AS late FROM otn.deletion_request
-WHERE state = 'received' ORDER BY received_at, id LIMIT :most;
+WHERE state = 'received' ORDER BY late DESC, random() LIMIT :most;
 
 -- name: count_person!
 -- Somebody was found at this try; earlier tries may have found others.

@@ -4,9 +4,9 @@
 -- Stored and not yet ingested.
 SELECT count(*) FROM otn.webhook_event WHERE ingested_at IS NULL;
 
--- name: tokens$
--- Opt-ins that are known, of all topics.
-SELECT count(*) FROM otn.token;
+-- name: consents_to_card$
+-- Opt-ins that are stored as the answer to one request card.
+SELECT count(*) FROM otn.token k JOIN otn.window_message w ON w.id = k.card_id WHERE w.attempt_id = :attempt_id::uuid;
 
 -- name: recipients
 -- What the campaign says of each person.

@@ -31,6 +31,10 @@ SELECT erased_at FROM otn.tombstone WHERE psid_hash = :psid_hash;
 -- Rows of campaigns first, in key order, as senders take them: they look at the person only afterwards.
 SELECT 1 FROM otn.recipient WHERE subscriber_id = ANY (:ids::bigint[]) ORDER BY campaign_id, subscriber_id FOR UPDATE;
 
+-- name: lock_window_messages!
+-- Likewise, by id.
+SELECT 1 FROM otn.window_message WHERE subscriber_id = ANY (:ids::bigint[]) ORDER BY id FOR UPDATE;
+
 -- name: forget_subscribers!
 -- The row stays, as long as figures refer to it; nothing in it is a person.
 UPDATE otn.subscriber SET psid = NULL, first_name = NULL, last_name = NULL, locale = NULL, utc_offset = NULL, labels = '{}',
@@ -114,9 +118,13 @@ WHERE s.id > :after_id AND s.psid IS NOT NULL ORDER BY s.id LIMIT :most;
 SELECT bytes, tail, walked FROM otn.erasure_mark;
 
 -- name: set_mark!
--- In the transaction that wrote the tombstones, or after everybody was looked for.
+-- In the transaction that wrote the tombstones.
 INSERT INTO otn.erasure_mark (id, bytes, tail, walked) VALUES (1, :bytes, :tail, :walked)
 ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes, tail = excluded.tail, walked = excluded.walked, marked_at = clock_timestamp();
+
+-- name: mark_walked!
+-- Everybody was looked for; unless the journal has gone on meanwhile and another is still looking.
+UPDATE otn.erasure_mark SET walked = true, marked_at = clock_timestamp() WHERE bytes = :bytes AND tail = :tail;
 
 -- name: tombstones
 -- All of them: the journal is made whole from them, and everybody who stands in neither is a person who may stay.

@@ -1,9 +1,12 @@
 -- Import: opt-ins collected elsewhere, a slice at a time.
 
 -- name: context^
--- The database's clock; a token is dead a year after its opt-in. And payloads that stand for themselves.
+-- The database's clock; a token is dead a year after its opt-in. Payloads that stand for themselves; those that were
+-- adopted as they stand. And all pages.
 SELECT clock_timestamp() AS now, clock_timestamp() - interval '1 year' AS year_ago,
-       ARRAY(SELECT payload FROM otn.topic WHERE page_id = :page_id AND registered_at IS NOT NULL) AS payloads;
+       ARRAY(SELECT payload FROM otn.topic WHERE page_id = :page_id AND registered_at IS NOT NULL) AS payloads,
+       ARRAY(SELECT payload FROM otn.topic WHERE page_id = :page_id AND adopted_by IS NOT NULL) AS adopted,
+       ARRAY(SELECT page_id FROM otn.page) AS pages;
 
 -- name: holders
 -- Whose tokens these are already; a person of another page or an erased one is nobody of this file.

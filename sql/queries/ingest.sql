@@ -48,7 +48,7 @@ CREATE TEMPORARY TABLE stage (
 ) ON COMMIT DROP;
 
 -- name: merge_subscribers!
--- The last interaction moves forward only; a new opt-in brings the labels of its topic. Who said a stop or start word,
+-- The last interaction moves forward only, and never ahead of our clock: it opens the 24 h window. A new opt-in brings the labels of its topic. Who said a stop or start word,
 -- or gets an answer, is locked in any case: two words of one person are settled one after the other.
 WITH given AS MATERIALIZED (
     SELECT g.page_id, g.psid, array_agg(DISTINCT l.label ORDER BY l.label) AS labels
@@ -58,7 +58,7 @@ WITH given AS MATERIALIZED (
 )
 INSERT INTO otn.subscriber (page_id, psid, last_interaction_at, labels)
 SELECT m.page_id, m.psid, m.last_at, coalesce(given.labels, '{}')
-FROM (SELECT page_id, psid, max(occurred_at) FILTER (WHERE opens_window) AS last_at, bool_or(awaited) AS awaited
+FROM (SELECT page_id, psid, max(least(occurred_at, clock_timestamp())) FILTER (WHERE opens_window) AS last_at, bool_or(awaited) AS awaited
       FROM stage WHERE psid IS NOT NULL GROUP BY page_id, psid) m
 LEFT JOIN given ON given.page_id = m.page_id AND given.psid = m.psid
 LEFT JOIN otn.subscriber s ON s.page_id = m.page_id AND s.psid = m.psid

@@ -8,6 +8,9 @@ ON CONFLICT (subscriber_id, coalesce(topic_id, 0), reason)
 DO UPDATE SET actor = excluded.actor, note = coalesce(excluded.note, suppression.note);
 
 -- name: lift!
--- Only what an operator entered: a person's own word is the person's to take back.
+-- Only what an operator entered: a person's own word is the person's to take back. Of a topic that has adopted others,
+-- their entries too: the next adoption would copy them again.
 DELETE FROM otn.suppression
-WHERE subscriber_id = :subscriber_id AND reason = 'operator' AND topic_id IS NOT DISTINCT FROM :topic_id::integer;
+WHERE subscriber_id = :subscriber_id AND reason = 'operator'
+  AND (topic_id IS NOT DISTINCT FROM :topic_id::integer
+       OR topic_id IN (SELECT t.id FROM otn.topic t WHERE t.adopted_by = :topic_id::integer));

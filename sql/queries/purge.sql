@@ -58,12 +58,13 @@ SELECT otn.make_webhook_partitions((clock_timestamp() AT TIME ZONE 'UTC')::date,
 
 -- name: delete_events!
 -- What reports need stands on the recipients. Those with an unknown end may yet be settled by what was said of them:
--- their events stay.
+-- their events stay, for the year in which their token may be asked about.
 DELETE FROM otn.event e
 USING (SELECT o.id FROM otn.event o
        WHERE o.created_at < clock_timestamp() - make_interval(days => :keep_days)
          AND NOT EXISTS (SELECT FROM otn.recipient r
-                         WHERE r.subscriber_id = o.subscriber_id AND r.state IN ('sending', 'unknown'))
+                         WHERE r.subscriber_id = o.subscriber_id AND r.state IN ('sending', 'unknown')
+                           AND r.updated_at > clock_timestamp() - interval '1 year')
        ORDER BY o.created_at LIMIT :most FOR UPDATE SKIP LOCKED) old
 WHERE e.id = old.id;
 

@@ -46,7 +46,7 @@ WHERE w.subscriber_id = :id ORDER BY w.id DESC LIMIT :most;
 -- name: timeline_of
 -- One list of all that happened, the newest kept where there is too much. Ties are told in the order of cause and effect.
 WITH moment AS (
-    SELECT s.created_at AS at, 0 AS place, 'met' AS what, NULL AS about, NULL AS ref, NULL AS detail
+    SELECT least(s.created_at, (SELECT min(e.occurred_at) FROM otn.event e WHERE e.subscriber_id = s.id)) AS at, 0 AS place, 'met' AS what, NULL AS about, NULL AS ref, NULL AS detail
     FROM otn.subscriber s WHERE s.id = :id
     UNION ALL
     SELECT s.erased_at, 90, 'erased', NULL, NULL, NULL FROM otn.subscriber s WHERE s.id = :id AND s.erased_at IS NOT NULL

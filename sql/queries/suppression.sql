@@ -6,12 +6,13 @@ SELECT t.page_id, coalesce(t.adopted_by, t.id) AS id, t.key, t.title FROM otn.to
 WHERE t.page_id = ANY (:page_ids::integer[]) AND (t.registered_at IS NOT NULL OR lower(t.key) = ANY (:names::text[]));
 
 -- name: lift_stops
--- A start lifts the stops before it: those of its topic, or all of them. What an operator decided no word lifts. The
--- person's row is held, so no order of rows is needed.
+-- A start lifts the stops before it: those of its topic and of what that has adopted, or all of them. What an operator
+-- decided no word lifts. The person's row is held, so no order of rows is needed.
 DELETE FROM otn.suppression p USING otn.event e
 WHERE e.id = ANY (:event_ids::bigint[]) AND e.kind = 'message' AND e.detail = 'start_word'
   AND p.subscriber_id = e.subscriber_id AND p.reason = 'stop_word' AND p.since < e.occurred_at
-  AND (e.topic_id IS NULL OR p.topic_id = e.topic_id)
+  AND (e.topic_id IS NULL OR p.topic_id = e.topic_id
+       OR p.topic_id IN (SELECT t.id FROM otn.topic t WHERE t.adopted_by = e.topic_id))
 RETURNING p.subscriber_id;
 
 -- name: keep_stops!

@@ -28,14 +28,27 @@ SELECT (SELECT count(*) FROM (
         WHERE m.page_id = p.id AND m.state = 'waiting' AND m.not_before > clock_timestamp()) AS wait_s
 FROM otn.page p WHERE p.id = :page_id AND p.halted_at IS NULL;
 
+-- name: hold
+-- What is due, with its people: two senders never judge two messages of one person at once. Whom another one holds, or an
+-- ingest, is passed over until the next look.
+SELECT m.id
+FROM otn.window_message m
+JOIN otn.subscriber p ON p.id = m.subscriber_id
+WHERE m.page_id = :page_id AND m.state = 'waiting' AND (m.cause = 'ask') = :asks
+  AND (m.not_before IS NULL OR m.not_before <= clock_timestamp())
+ORDER BY m.id LIMIT :most
+FOR NO KEY UPDATE OF m, p SKIP LOCKED;
+
 -- name: claim
--- In one statement: the rows, a fresh attempt id, the lease, the committed intent; and at this last moment whoever may
--- not be written to any more is skipped. The person said stop after what is answered: silenced. A confirmation of the
--- stop itself is not. An asked person who got another card since, or holds enough tokens by now, gets no second one.
+-- In one statement: the rows held, a fresh attempt id, the lease, the committed intent; and at this last moment whoever
+-- may not be written to any more is skipped. The person said stop after what is answered: silenced. A confirmation of the
+-- stop itself is not. Who got another card of the kind since, or holds enough tokens by now, gets no second one; of two
+-- cards of a kind in one claim the second waits to be judged by what became of the first.
 WITH gate AS (
     SELECT id FROM otn.page WHERE id = :page_id AND halted_at IS NULL
 ), due AS MATERIALIZED (
     SELECT m.id,
+           m.card AND row_number() OVER (PARTITION BY m.subscriber_id, m.card, m.topic_id, m.ref ORDER BY m.id) > 1 AS twin,
            CASE WHEN p.erased_at IS NOT NULL THEN 'erased'
                 WHEN m.not_after <= clock_timestamp() THEN 'window_closed'
                 WHEN m.cause <> 'stop' AND otn.silenced(m.subscriber_id, m.topic_id,
@@ -43,9 +56,10 @@ WITH gate AS (
                          SELECT coalesce(max(t.opted_in_at), '-infinity') FROM otn.token t
                          WHERE t.subscriber_id = m.subscriber_id AND t.topic_id = m.topic_id) END) THEN 'suppressed'
                 WHEN m.card AND otn.unspent(m.subscriber_id, m.topic_id, m.ref) >= coalesce(a.stock, r.stock, 1) THEN 'has_token'
-                WHEN m.cause = 'ask' AND EXISTS (
+                WHEN m.card AND EXISTS (
                     SELECT FROM otn.window_message o
                     WHERE o.subscriber_id = m.subscriber_id AND o.topic_id = m.topic_id AND o.card AND o.id <> m.id
+                      AND (m.cause = 'ask' OR o.ref IS NOT DISTINCT FROM m.ref)
                       AND o.state IN ('sending', 'sent', 'unknown') AND o.called_at >= m.created_at) THEN 'asked_already'
                 END AS skip
     FROM gate
@@ -54,9 +68,7 @@ WITH gate AS (
     LEFT JOIN otn.event e ON e.id = m.event_id
     LEFT JOIN otn.ask a ON a.id = m.ask_id
     LEFT JOIN otn.rule r ON r.id = m.rule_id
-    WHERE m.state = 'waiting' AND (m.cause = 'ask') = :asks AND (m.not_before IS NULL OR m.not_before <= clock_timestamp())
-    ORDER BY m.id LIMIT :most
-    FOR UPDATE OF m SKIP LOCKED
+    WHERE m.id = ANY (:ids::bigint[]) AND m.state = 'waiting'
 ), skipped AS (
     UPDATE otn.window_message m SET state = 'skipped', reason = due.skip, not_before = NULL, updated_at = clock_timestamp()
     FROM due WHERE m.id = due.id AND due.skip IS NOT NULL
@@ -66,7 +78,7 @@ WITH gate AS (
     SET state = 'sending', attempt_id = gen_random_uuid(), attempts = m.attempts + 1, called_at = clock_timestamp(),
         lease_until = clock_timestamp() + make_interval(secs => :lease_s), not_before = NULL, reason = NULL,
         error_code = NULL, error_subcode = NULL, updated_at = clock_timestamp()
-    FROM due WHERE m.id = due.id AND due.skip IS NULL
+    FROM due WHERE m.id = due.id AND due.skip IS NULL AND NOT due.twin
     RETURNING m.id, m.attempt_id, m.attempts, m.subscriber_id, m.card, m.message, m.ref
 ), intended AS (
     INSERT INTO otn.window_attempt (window_message_id, attempt_id, step, sender)

@@ -118,6 +118,14 @@ def moment(desk: Desk, ago: str) -> str:
     return str(desk.sql("SELECT (clock_timestamp() - %s::interval)::text", ago)[0][0])
 
 
+def long_ago(desk: Desk, ago: str) -> None:
+    desk.sql(
+        "UPDATE otn.window_message SET created_at = created_at - %s::interval, called_at = called_at - %s::interval",
+        ago,
+        ago,
+    )
+
+
 def test_somebody_of_an_unknown_country_is_asked(desk: Desk) -> None:
     desk.people(1)
     desk.people(1, locale="weird")
@@ -129,7 +137,7 @@ def test_nobody_is_asked_again_within_thirty_days_about_whatever_topic(desk: Des
     assert desk.open().asked == 2
     desk.send()
     assert desk.open("second").excluded == {"asked_recently": 2}
-    desk.sql("UPDATE otn.window_message SET created_at = created_at - interval '31 days'")
+    long_ago(desk, "31 days")
     assert desk.open("third").asked == 2
 
 
@@ -147,7 +155,7 @@ def test_two_unanswered_cards_are_enough_until_the_person_taps(desk: Desk) -> No
         desk.send()
     assert desk.open().excluded == {"unanswered": 1}
     desk.send()
-    desk.sql("UPDATE otn.window_message SET created_at = created_at - interval '40 days'")
+    long_ago(desk, "40 days")
     desk.sql(
         "UPDATE otn.window_message SET tapped_at = now()"
         " WHERE id = (SELECT max(id) FROM otn.window_message WHERE cause = 'rule')"

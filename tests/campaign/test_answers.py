@@ -48,7 +48,7 @@ def test_a_refused_person_keeps_the_token() -> None:
     [
         (TokenFate.USED, True),
         (TokenFate.UNDISTINGUISHED, True),
-        (TokenFate.INVALID, True),
+        (TokenFate.INVALID, False),
         (TokenFate.EXPIRED, False),
     ],
 )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import make_url
 
 from otn.campaign import control, plan
 from otn.campaign.model import CampaignSpec
+from otn.cli.app import main
 from otn.crypto import new_key
 from otn.database import Engine, transaction
 from otn.settings import ROOT
@@ -47,15 +51,44 @@ class Shell:
             timeout=120,
             check=False,
         )
+        self.check(ended, code)
+        return ended
+
+    @staticmethod
+    def check(ended: Run, code: int | None) -> None:
         said = ended.stdout + ended.stderr
         if code is not None:
             assert ended.returncode == code, said
         assert "Traceback" not in said
         assert not [secret for secret in SECRETS if secret in said]
-        return ended
 
     def json(self, *words: str, code: int = 0) -> Any:
         return json.loads(self(*words, "--json", code=code).stdout)
+
+
+class Inside(Shell):
+    """Runs a command inside this process, in a tenth of the time: where the point is what it does."""
+
+    def __call__(self, *words: str, code: int | None = 0, text: str = "", **environ: str) -> Run:
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, self.environ | environ, clear=True),
+            patch.object(sys, "argv", ["otn", *words]),
+            patch.object(sys, "stdin", io.StringIO(text)),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            chdir(self.home),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        done = Run([*words], int(ended.value.code or 0), out.getvalue(), err.getvalue())
+        self.check(done, code)
+        return done
+
+
+@pytest.fixture
+def inside(otn: Shell) -> Inside:
+    return Inside(otn.environ, otn.home)
 
 
 @pytest.fixture

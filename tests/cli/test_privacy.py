@@ -10,7 +10,7 @@ import pytest
 from otn.crypto import read_keyring
 from otn.database import Engine, transaction
 
-from .conftest import PSID, Shell
+from .conftest import PSID, Inside, Shell
 
 
 def sql(database: Engine, statement: str, *values: object) -> list[tuple[object, ...]]:
@@ -26,28 +26,28 @@ def piped(otn: Shell, *words: str, text: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_a_person_is_shown_silenced_and_erased(otn: Shell, campaign: str, database: Engine) -> None:
-    shown = json.loads(otn("privacy", "show", PSID).stdout)
+def test_a_person_is_shown_silenced_and_erased(otn: Shell, inside: Inside, campaign: str, database: Engine) -> None:
+    shown = json.loads(inside("privacy", "show", PSID).stdout)
     assert [one["campaign"] for one in shown["campaigns"]] == [campaign]
-    said = otn("privacy", "suppress", PSID, "--topic", "restock", "--note", "wrote a letter").stdout
+    said = inside("privacy", "suppress", PSID, "--topic", "restock", "--note", "wrote a letter").stdout
     assert "about restock" in said
     assert ("operator", "wrote a letter") in sql(database, "SELECT reason, note FROM otn.suppression")
-    assert "nothing was changed" in otn("privacy", "release", PSID).stdout
-    assert "Lifted" in otn("privacy", "release", PSID, "--topic", "restock").stdout
+    assert "nothing was changed" in inside("privacy", "release", PSID).stdout
+    assert "Lifted" in inside("privacy", "release", PSID, "--topic", "restock").stdout
 
-    assert "Add --yes" in otn("privacy", "erase", PSID, code=2).stderr
+    assert "Add --yes" in inside("privacy", "erase", PSID, code=2).stderr
     done = piped(otn, "privacy", "erase", "-", "--yes", "--reason", "letter of today", text=f"{PSID}\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert "only figures are left" in done.stdout
     assert PSID not in done.stdout
-    assert json.loads(otn("privacy", "show", PSID).stdout).keys() == {"page", "psid", "erased_at"}
+    assert json.loads(inside("privacy", "show", PSID).stdout).keys() == {"page", "psid", "erased_at"}
     assert sql(database, "SELECT count(*) FROM otn.audit WHERE to_jsonb(audit)::text LIKE %s", f"%{PSID}%") == [(0,)]
     journal = Path(otn.environ["OTN_HOME"]) / "erasures.jsonl"
     assert len(journal.read_text().splitlines()) == 1
 
 
 def test_migrate_and_a_command_carry_out_what_a_restored_backup_has_lost(
-    otn: Shell, campaign: str, database: Engine, tmp_path: Path
+    otn: Shell, inside: Inside, campaign: str, database: Engine, tmp_path: Path
 ) -> None:
     keyring = read_keyring(otn.environ)
     line = {"psid_hash": keyring.digest("psid", "1001", PSID).hex(), "at": "2026-01-01T00:00:00+00:00"}
@@ -56,7 +56,7 @@ def test_migrate_and_a_command_carry_out_what_a_restored_backup_has_lost(
     said = otn("migrate", OTN_ERASURE_JOURNAL=str(journal))
     assert "1 people stood in the erasure journal" in said.stderr
     assert sql(database, "SELECT count(*) FROM otn.subscriber WHERE psid = %s", PSID) == [(0,)]
-    again = otn("privacy", "erasures", "apply", "--json", OTN_ERASURE_JOURNAL=str(journal))
+    again = inside("privacy", "erasures", "apply", "--json", OTN_ERASURE_JOURNAL=str(journal))
     assert json.loads(again.stdout) == {"journal": 1, "unreadable": 1, "erased": 0}
 
 
@@ -70,22 +70,26 @@ def test_migrate_and_a_command_carry_out_what_a_restored_backup_has_lost(
     ],
 )
 def test_what_cannot_be_done_is_a_sentence(
-    otn: Shell, campaign: str, words: tuple[str, ...], code: int, sentence: str
+    inside: Inside, campaign: str, words: tuple[str, ...], code: int, sentence: str
 ) -> None:
-    ended = otn(*words, code=code)
+    ended = inside(*words, code=code)
     assert sentence in ended.stdout + ended.stderr
 
 
-def test_an_import_tells_what_became_of_each_line(otn: Shell, campaign: str, tmp_path: Path, database: Engine) -> None:
+def test_an_import_tells_what_became_of_each_line(
+    inside: Inside, campaign: str, tmp_path: Path, database: Engine
+) -> None:
     file = tmp_path / "old.csv"
     now = sql(database, "SELECT clock_timestamp()")[0][0]
     file.write_text(f"psid,token,payload,opted_in_at,source\n7,secret-1,restock,{now},shop\n8,secret-2,restock,,shop\n")
-    dry = otn.json("import", str(file), "--dry-run")
+    dry = inside.json("import", str(file), "--dry-run")
     rejects = tmp_path / "rejects.csv"
-    told = otn.json("import", str(file), "--source", "crm", "--rejects", str(rejects))
+    told = inside.json("import", str(file), "--source", "crm", "--rejects", str(rejects))
     assert (dry["imported"], told["imported"], told["refused"]) == (1, 1, {"opted_in_at_missing": 1})
     assert told["page"] == "shop"
     assert rejects.read_text() == "line,reason\n3,opted_in_at_missing\n"
     assert rejects.stat().st_mode & 0o777 == 0o600
-    assert "secret" not in otn("import", str(file)).stdout
+    assert "would overwrite" in inside("import", str(file), "--rejects", str(file), code=2).stderr
+    assert "secret-1" in file.read_text()
+    assert "secret" not in inside("import", str(file)).stdout
     assert sql(database, "SELECT count(*) FROM otn.token WHERE source LIKE 'import:shop:%%'") == [(1,)]

@@ -89,7 +89,7 @@ def test_a_misspelt_payload_is_pointed_out_adopted_and_released(here: Here, page
         cursor.execute("INSERT INTO otn.topic (page_id, key, payload) SELECT id, '$(x) SALE', ' SALE' FROM otn.page")
     said = here("topics", "list").stderr
     assert "./otn topics adopt ' SALE' sale --page shop" in said
-    assert "0 opt-ins moved from ' SALE' to 'sale'" in here("topics", "adopt", " SALE", "sale").stdout
+    assert "Opt-ins moved from ' SALE' to 'sale': 0" in here("topics", "adopt", " SALE", "sale").stdout
     assert here.json("topics", "show", "sale")["adopts"] == [" SALE"]
     assert "(adopted by sale)" in here("topics", "list").stdout
     assert "kept apart" in here("topics", "release", " SALE").stdout
@@ -124,7 +124,7 @@ def test_topics_and_rules_travel_as_a_file(here: Here, page: None, tmp_path: Pat
 def test_rules_are_added_tried_and_removed(here: Here, page: None) -> None:
     here("topics", "add", "restock", "--title", "Back in stock")
     said = here("rules", "add", "hi", "--word", "Hi!", "--topic", "restock", "--stock", "2", "--text", "You wait")
-    assert "Rule hi of page shop is there." in said.stdout
+    assert "Rule hi of page shop was added." in said.stdout
     assert "the card of restock up to 2 tokens, or You wait" in here("rules", "test", "--text", "HI").stdout
     assert here.json("rules", "test", "--text", "nothing", code=1) == {"stop_word": False, "rule": None}
     assert "always means that" in here("rules", "test", "--text", "Stop").stdout
@@ -149,6 +149,7 @@ def test_a_link_warns_until_a_rule_answers_it(here: Here, page: None) -> None:
     here("rules", "add", "link restock", "--word", "link", "--text", "Which one?")
     assert "listens to something else" in here("topics", "link", "restock", "--rule", code=2).stderr
     here("rules", "remove", "link restock")
+    assert here("topics", "link", "restock", "--rule").stderr.startswith("Rule 'link restock' was added")
     assert here("topics", "link", "restock", "--rule").stderr == ""
     live = here.json("topics", "link", "restock", "--ref", "sku-1")
     assert (live["answered_by"], live["leads_to_topic"]) == ("link restock", True)

@@ -202,6 +202,45 @@ def test_an_operators_objection_silences_answers_but_no_confirmation(inbox, rule
     assert states(inbox) == [("waiting", None), ("skipped", "suppressed"), ("waiting", None)]
 
 
+def test_nobody_is_told_that_messages_come_again_while_an_operator_objects(inbox):
+    inbox.rows("INSERT INTO otn.subscriber (page_id, psid) SELECT id, '2002' FROM otn.page")
+    inbox.rows("INSERT INTO otn.suppression (subscriber_id, reason) SELECT id, 'operator' FROM otn.subscriber")
+    inbox.put(body(message("stop", at=AGO), message("start", at=NOW)))
+    inbox.ingest(slice_size=1)
+    assert states(inbox)[-1] == ("skipped", "suppressed")
+
+
+@pytest.mark.parametrize("text", ["stop", "hello"])
+def test_one_persons_flood_is_read_once_and_not_once_a_message(inbox, rule, text):
+    rule("any", card=False, message={"text": "hello"})
+    inbox.put(body(*(message(text, at=AGO + timedelta(milliseconds=n), mid=f"a{n}") for n in range(300))))
+    inbox.ingest()
+    inbox.put(body(*(message(text, at=NOW + timedelta(milliseconds=n), mid=f"b{n}") for n in range(300))))
+    read = []
+
+    def count(conn, _):
+        with conn.cursor() as cursor:
+            cursor.execute(
+                "CREATE FUNCTION pg_temp.rows_read() RETURNS bigint LANGUAGE sql AS $$"
+                " SELECT sum(idx_tup_fetch + seq_tup_read)::bigint FROM pg_stat_xact_user_tables"
+                " WHERE schemaname = 'otn' AND relname IN ('event', 'window_message') $$"
+            )
+
+    put = answering._put
+
+    def counted(conn, given):
+        put(conn, given)
+        with conn.cursor() as cursor:
+            cursor.execute("SELECT pg_temp.rows_read()")
+            read.append(cursor.fetchone()[0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answering, "_put", counted)
+        inbox.ingest(on_events=count)
+    assert len(answers(inbox)) == 600
+    assert 600 <= read[0] < 20 * 600
+
+
 def test_a_stop_word_is_answered_by_no_rule(inbox, rule):
     rule("any", card=False, message={"text": "hello"})
     inbox.put(body(message("stop", mid="m")))
@@ -267,6 +306,14 @@ def test_who_hammers_a_word_gets_one_card_in_an_hour(inbox, rule):
     first = answers(inbox)[0]
     assert first.occurred_at == min(row.occurred_at for row in answers(inbox)[:2])
     inbox.rows("UPDATE otn.window_message SET created_at = created_at - interval '61 minutes'")
+    inbox.put(body(message("restock", at=NOW - timedelta(seconds=1))))
+    inbox.ingest()
+    assert states(inbox)[-1] == ("skipped", "asked_already"), "a card that still waits is on its way"
+    inbox.rows(
+        "UPDATE otn.window_message SET state = 'sent', attempts = 1, attempt_id = gen_random_uuid(), message_id = 'm',"
+        " evidence = 'answer', called_at = now() - interval '61 minutes', sent_at = now() - interval '61 minutes'"
+        " WHERE state = 'waiting'"
+    )
     inbox.put(body(message("restock", at=NOW)))
     inbox.ingest()
     assert states(inbox)[-1] == ("waiting", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from otn.consent import topics
+from otn.consent import adoption, topics
 from otn.database import transaction
 from otn.errors import UsageError
 from otn.intake.import_lines import ImportFile, ImportFileError
@@ -156,8 +157,33 @@ def test_hostile_files_are_errors_or_refused_lines_and_never_crashes(files):
         files.take(files.write((HEADING + "\n").encode("utf-16")))
     latin = HEADING.encode() + f"\n1,a,sale,{TIME},m\xfcller\n2,b,sale,{TIME},x\n".encode("latin-1")
     assert (files.take(files.write(latin)).imported, files.refused) == (1, [(2, "not_utf8")])
-    quote = f'{HEADING}\n1,"endless,sale,{TIME},\n' + f"2,b2,sale,{TIME},x\n" * 5000
-    assert files.take(files.write(quote)).refused["line_unreadable"] >= 1
+    os.mkfifo(files.folder / "pipe")
+    with pytest.raises(ImportFileError, match="no regular file"):
+        ImportFile.at(files.folder / "pipe")
+
+
+@pytest.mark.parametrize("good", [1, 5000])
+def test_a_quote_that_is_never_closed_spoils_its_own_line_only(files, good):
+    lines = [f"{n},t{n},sale,{TIME},x" for n in range(good)]
+    result = files.csv(f'1,"endless,sale,{TIME},', *lines, f'2,"again,sale,{TIME},')
+    assert (result.imported, files.refused) == (good, [(2, "line_unreadable"), (good + 3, "line_unreadable")])
+
+
+def test_a_payload_that_was_adopted_as_it_stands_is_its_adopters_here_as_at_ingest(files, inbox, page):
+    payload = json.dumps({"topic": "sale", "ref": "shoe"})
+    with transaction(inbox.database) as conn:
+        topics.add(conn, page, "shoes", "Shoes")
+        conn.cursor().execute(
+            "INSERT INTO otn.topic (page_id, key, payload) VALUES (%s, 'old', %s)", (page.id, payload)
+        )
+        conn.commit()
+        adoption.adopt(conn, page, payload, "shoes", actor="test")
+    inbox.put(body(optin("a", payload=payload)))
+    inbox.ingest()
+    line = {"psid": "7", "token": "b", "payload": payload, "opted_in_at": TIME, "source": "x"}
+    files.take(files.write(json.dumps(line), "old.jsonl"))
+    rows = inbox.rows("SELECT o.key, k.ref FROM otn.token k JOIN otn.topic o ON o.id = k.topic_id")
+    assert [tuple(row) for row in rows] == [("shoes", "shoe")] * 2
     endless = HEADING.encode() + b"\n" + b"9" * 3_000_000 + f"\n3,c,sale,{TIME},x".encode()
     assert files.take(files.write(endless)).imported == 1
 

@@ -212,6 +212,21 @@ def test_a_limit_leaves_the_rest_pending(inbox):
     assert inbox.ingest().webhooks == 2
 
 
+def test_what_stays_pending_keeps_nothing_behind_it_from_a_limited_look(inbox):
+    foreign = read_keyring({"OTN_ENCRYPTION_KEYS": new_key(), "OTN_HASH_KEY": new_key()})
+    inbox.put(*(body(optin(f"{n}")) for n in range(6)), day=NOW.date() - timedelta(days=1), keyring=foreign)
+    inbox.put(body(optin("fine")), body(optin("also")))
+    with pytest.raises(IncompleteError, match="6 webhooks cannot be decrypted"):
+        inbox.ingest(slice_size=2, limit=1)
+    assert len(inbox.tokens()) == 1
+
+
+def test_a_clock_that_runs_ahead_opens_no_longer_window(inbox):
+    inbox.put(body(message("hi", at=NOW + timedelta(hours=20))))
+    inbox.ingest()
+    assert inbox.value("SELECT last_interaction_at <= clock_timestamp() FROM otn.subscriber")
+
+
 def test_a_slice_ends_where_bodies_grow_too_large(inbox, monkeypatch):
     monkeypatch.setattr("otn.intake.ingest.SLICE_BYTES", 50_000)
     large = body(message("x" * 60_000))

@@ -202,4 +202,27 @@ def test_a_longer_number_is_somebody_else():
 
 def test_a_message_without_an_id_keeps_its_text():
     assert without_words(body(item(message={"text": "t"}))) is None
-    assert NOW
+
+
+def test_what_people_posted_under_a_page_goes_too_and_is_the_same_event_without(inbox):
+    change = {"field": "feed", "value": {"message": "my comment", "from": {"name": "Ada"}}}
+    raw = json.dumps({"object": "page", "entry": [{"id": "1001", "time": int(NOW.timestamp()), "changes": [change]}]})
+    inbox.put(raw.encode())
+    inbox.ingest()
+    age(inbox, 8)
+    before = inbox.counts()
+    purge(inbox.database, keyring=inbox.keyring)
+    assert "my comment" not in bodies(inbox)
+    day = inbox.value("SELECT min(received_day) FROM otn.webhook_event")
+    assert reingest_day(inbox.database, inbox.keyring, day).holds
+    assert inbox.counts() == before
+
+
+@pytest.mark.parametrize(("tried_days_ago", "gone"), [(360, 0), (370, 2)])
+def test_events_wait_for_a_message_of_unknown_end_but_not_for_ever(inbox, tried_days_ago, gone):
+    inbox.put(body(optin("a"), message("hi")))
+    inbox.ingest()
+    spent(inbox, "unknown", "unanswered = 1, reason = 'timeout'")
+    inbox.rows("UPDATE otn.event SET created_at = now() - interval '91 days'")
+    inbox.rows("UPDATE otn.recipient SET updated_at = now() - make_interval(days => %s)", tried_days_ago)
+    assert purge(inbox.database).events_deleted == gone

@@ -292,8 +292,8 @@ def test_a_person_is_one_story(database: Engine, page: pages.Page) -> None:
     person = subscribers.show(database, page, "1")
     story = [(moment["what"], moment["about"], moment["ref"], moment["detail"]) for moment in person["timeline"]]
     assert story == [
-        ("came by link", None, "flyer", None),
         ("met", None, None, None),
+        ("came by link", None, "flyer", None),
         ("asked", "shoes", "sku", "sent"),
         ("tapped", "shoes", "sku", "webhook"),
         ("token", "shoes", "sku", "spent"),

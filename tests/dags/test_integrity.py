@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,7 +148,7 @@ def test_no_field_that_airflow_renders_holds_text_of_an_operator(bag: Any, name:
 
 
 def test_dag_files_load_neither_requests_nor_sqlalchemy() -> None:
-    found = in_a_fresh_process(IMPORTS, *(str(DAGS / f"{name}.py") for name in NAMES))
+    found = in_a_fresh_process(IMPORTS, *map(str, sorted(DAGS.glob("*.py"))))
     heavy = (
         "requests",
         "sqlalchemy",
@@ -160,6 +161,7 @@ def test_dag_files_load_neither_requests_nor_sqlalchemy() -> None:
     )
     heavy += ("otn.consent", "otn.messenger", "otn.campaign.control")
     light = {"otn.consent", "otn.consent.filters", "otn.consent.labels", "otn.consent.reference"}  # read params with
+    light |= {"otn.consent.marked_yaml"}  # and campaign files
     assert [name for name in found["asked"] if name.startswith(heavy) and name not in light] == []
     assert not found["requests"]
     assert "otn.orchestration.sending" in found["asked"]  # the watching works
@@ -170,6 +172,34 @@ def test_the_plugin_scanner_loads_one_module() -> None:
     assert found["errors"] == {}
     assert "otn" in found["plugins"]
     assert [name for name in found["modules"] if name != "otn" and not name.startswith("otn.")] == ["airflow_plugin"]
+
+
+def test_the_dags_of_campaign_files_are_wired_as_that_of_a_broadcast(
+    bag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    (tmp_path / "spring.yaml").write_bytes((ROOT / "campaigns" / "_example.yaml").read_bytes())
+    (tmp_path / "broken.yaml").write_text("topic: '{{ conn.otn_db.password }}'")
+    monkeypatch.setenv("OTN_CAMPAIGNS_DIR", str(tmp_path))
+    found = DagBag(dag_folder=DAGS / "otn_campaigns.py")
+    assert found.import_errors == {}
+    assert sorted(found.dags) == ["otn_campaign_broken", "otn_campaign_spring"]
+    model = bag.dags["otn_broadcast"]
+    for dag in found.dags.values():
+        assert {one.task_id: one.upstream_task_ids for one in dag.tasks} == {
+            one.task_id: one.upstream_task_ids for one in model.tasks
+        }
+        assert not dag.params
+        assert {one.value for one in dag.allowed_run_types} == {"scheduled", "backfill", "manual"}
+        stored = json.dumps(DagSerialization.to_dict(dag), default=str)
+        assert "it is back in stock" not in stored  # nothing that an author wrote but the schedule
+        assert "otn_db.password" not in stored
+        test_no_field_that_airflow_renders_holds_text_of_an_operator(found, dag.dag_id)
+        test_every_task_is_retried_by_our_policy_and_its_pool_exists(found, dag.dag_id)
+    for chapter in ("## Safe to run again?", "## What each button does here", "## When it is red"):
+        assert chapter in found.dags["otn_campaign_spring"].doc_md
 
 
 def test_no_module_of_ours_could_replace_one_of_pythons() -> None:

@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
     (root / "plugins" / "otn" / "__init__.py").touch()
     (root / "plugins" / "otn" / "__main__.py").write_text(ECHO)
     shutil.copy(ROOT / "otn", root / "otn")
-    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
+    for name in ("requirements.txt", "requirements-deploy.txt", "requirements-dev.txt", "constraints.txt"):
         (root / name).write_text("# nothing\n")
     return root
 

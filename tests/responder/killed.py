@@ -5,6 +5,7 @@ One JSON line first (database, environment, limits); then one point a line. Afte
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -103,6 +104,9 @@ def main() -> None:
     config = json.loads(sys.stdin.readline())
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # stdout is for answers
     engine = warmed(config)
+    gc.collect()
+    gc.freeze()  # a child that only reads what was there copies no page of it
+    gc.disable()
     print("warm", flush=True)
     for line in sys.stdin:
         child = os.fork()

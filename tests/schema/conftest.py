@@ -52,6 +52,8 @@ INSERT INTO otn.traffic VALUES (1, '2000-01-01+00', 1);
 INSERT INTO otn.campaign_run (campaign_id, dag_id, run_id) VALUES (1, 'otn_broadcast', 'manual');
 INSERT INTO otn.alarm (page_id, kind, level, sentence, advice)
 VALUES (1, 'token', 'alarm', '', ''), (NULL, 'ingest', 'warn', '', '');
+INSERT INTO otn.calibration (page_id, api_version, fate, code, pattern, campaign_id)
+VALUES (1, 'v25.0', 'used', 100, 'spent', 1);
 INSERT INTO otn.audit (actor, action, page_id, campaign_id) VALUES ('me', 'opened', 1, 1);
 """
 

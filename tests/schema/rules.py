@@ -53,6 +53,11 @@ def token(**changes: str) -> str:
     return insert("token", {**values, **life, **changes})
 
 
+def calibration(**changes: str) -> str:
+    values = {"page_id": "1", "api_version": "'v25.0'", "fate": "'invalid'", "code": "100", "pattern": "'no token'"}
+    return insert("calibration", {**values, "campaign_id": "1", **changes})
+
+
 def alarm(**changes: str) -> str:
     values = {"page_id": "1", "kind": "'new'", "level": "'warn'", "sentence": "'It is so.'", "advice": "''"}
     return insert("alarm", {**values, **changes})
@@ -303,6 +308,11 @@ CASES: list[tuple[str, str]] = [
     ("alarm_end_is_told_after_it", alarm(told_as="'ended'", told_at="now()")),
     ("alarm_open_once", alarm(kind="'token'")),
     ("alarm_open_once", alarm(kind="'ingest'", page_id="NULL")),
+    # 0007: calibration
+    ("calibration_fate_is_known", calibration(fate="'lost'")),
+    ("calibration_version_is_named", calibration(api_version="''")),
+    ("calibration_pattern_is_something", calibration(pattern="''")),
+    ("calibration_tells_apart", calibration(pattern="'spent'")),
 ]
 
 HOLDING: dict[str, dict[str, Any]] = {

@@ -25,6 +25,7 @@ ORDER = (
     "test_ingest.py",
     "test_input.py",  # while killed senders are missed
     "test_halt.py",  # likewise
+    "test_permission.py",  # likewise
     "test_killed_senders.py",
     "test_repeats.py",  # while the leases of a killed scheduler's senders run out
     "test_killed_scheduler.py",

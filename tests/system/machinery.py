@@ -38,7 +38,7 @@ PASSING = (AirflowApiError, DatabaseError, SandboxError, requests.RequestExcepti
 T = TypeVar("T")
 
 
-def eventually(happened: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
+def eventually(happened: Callable[[], T], what: str, patience_s: float = PATIENCE_S, poll_s: float = POLL_S) -> T:
     """Wait until something is true, through outages; the bound is no measure, only an end to waiting."""
     end = time.monotonic() + patience_s
     while True:
@@ -50,7 +50,7 @@ def eventually(happened: Callable[[], T], what: str, patience_s: float = PATIENC
             trouble = error
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {patience_s:.0f} s") from trouble
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 class System:

@@ -57,6 +57,8 @@ SCENES = (
     Scene("halted", 150, 15),
     Scene("repeated", 120, 20),
     Scene("cured", 40),
+    Scene("permission", 20),
+    Scene("stopped", 60, 5),  # lasts longer than somebody needs to write a word
     Scene("task_killed", 250, 15),
     Scene("worker_killed", 250, 15),
     Scene("orphaned", 360, 3),  # lasts longer than Airflow needs to miss a heartbeat: two may send at once

@@ -6,12 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from otn.messenger.client import SendResult
+from otn.messenger.answers import TURNED_DOWN, WITHOUT_EFFECT, SendResult
 from otn.messenger.errors import Outcome
 
-INTEGER, SMALLINT = 2**31, 2**15  # Postgres's; a number beyond them is none that the platform documents
-RETURNED = frozenset({Outcome.PAGE_HALTED, Outcome.THROTTLED, Outcome.TRANSIENT})
-REFUSED = frozenset({Outcome.REFUSED, Outcome.CONTENT})
+UNKNOWN_ERROR = 1  # Meta's "an unknown error occurred": whatever its subcode, it does not say that nothing was sent
 
 
 @dataclass(frozen=True)
@@ -71,36 +69,27 @@ def from_result(row_id: int, attempt_id: str, result: SendResult, *, attempts: i
         result: what the client made of it.
         attempts: calls of this message so far; some errors are waited out only so often.
     """
-    outcome, error = outcome_of(result, attempts), result.error
-    status = _within(result.http_status, SMALLINT)
+    outcome = outcome_of(result, attempts)
+    codes: dict[str, Any] = result.codes()
     if outcome is Outcome.SENT and result.message_id:
-        return Answer(row_id, attempt_id, "sent", message_id=result.message_id, http_status=status)
-    code = _within(error.code, INTEGER) if error else None
-    common: dict[str, Any] = {
-        "http_status": status,
-        "error_code": code,
-        "error_subcode": _within(error.subcode, INTEGER) if error else None,
-    }
-    if outcome in REFUSED and code is not None:
+        return Answer(row_id, attempt_id, "sent", message_id=result.message_id, http_status=codes["http_status"])
+    if outcome in TURNED_DOWN and codes["error_code"] is not None:
         unreachable = bool(result.verdict and result.verdict.unreachable)
-        return Answer(row_id, attempt_id, "refused", unreachable=unreachable, **common)
-    if outcome in RETURNED:
-        return Answer(row_id, attempt_id, "returned", reason=outcome.value, wait_s=result.wait_s, **common)
-    return Answer(row_id, attempt_id, "unknown", reason=result.reason or "no_answer", **common)
+        return Answer(row_id, attempt_id, "refused", unreachable=unreachable, **codes)
+    if outcome in WITHOUT_EFFECT:
+        return Answer(row_id, attempt_id, "returned", reason=outcome.value, wait_s=result.wait_s, **codes)
+    return Answer(row_id, attempt_id, "unknown", reason=result.reason or "no_answer", **codes)
 
 
 def outcome_of(result: SendResult, attempts: int) -> Outcome:
-    """The outcome, or what the error table makes of it once the same answer has come too often.
+    """The outcome after so many calls.
+
+    A one-time token would stop a second copy; here an error that only may be without effect leaves a doubt.
 
     Args:
         result: what the client made of the answer.
         attempts: calls of this message so far.
     """
-    rule = result.verdict.rule if result.verdict else None
-    if rule and rule.tries and rule.then and result.outcome in RETURNED and attempts >= rule.tries:
-        return rule.then
-    return result.outcome
-
-
-def _within(number: int | None, bound: int) -> int | None:
-    return number if number is not None and -bound <= number < bound else None
+    if result.outcome is Outcome.TRANSIENT and result.error is not None and result.error.code == UNKNOWN_ERROR:
+        return Outcome.UNKNOWN
+    return result.outcome_after(attempts)

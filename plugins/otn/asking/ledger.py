@@ -69,10 +69,11 @@ def claim(engine: Engine, page_row_id: int, *, asks: bool, most: int, lease_s: f
     """
     before = time.monotonic()
     with transaction(engine) as connection:
+        held = [row.id for row in queries("window").hold(connection, page_id=page_row_id, asks=asks, most=most)]
         rows = list(
-            queries("window").claim(
-                connection, page_id=page_row_id, asks=asks, most=most, lease_s=lease_s, sender=sender
-            )
+            queries("window").claim(connection, page_id=page_row_id, ids=held, lease_s=lease_s, sender=sender)
+            if held
+            else ()
         )
     claimed = [Claimed(**row._asdict()) for row in rows if row.attempt_id is not None]
     return Claims(claimed, len(rows) - len(claimed), before + lease_s)

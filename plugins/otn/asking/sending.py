@@ -29,6 +29,7 @@ from otn.settings import PageSettings
 
 DEFAULT_THROTTLE_S = 60.0
 MOST_AHEAD_S = 10.0  # a place in the schedule further away is not taken: whoever took it would hold it unused
+ANSWER_AHEAD_S = 30.0  # campaigns stop at ten seconds: their senders together must not keep an answer out for ever
 MOST_COUNTED = 1_000  # messages that are due, as far as they are counted
 TEMPLATES_KEPT = 200
 REST_S = 0.25
@@ -195,7 +196,8 @@ class Sender:
         """
         with self._changed:
             wanted, free = due - self._promised, self._limits.threads - self._passes
-        if wanted <= 0 or free <= 0 or self._stop.is_set() or self._pace.ahead_s() > MOST_AHEAD_S:
+        most_ahead = MOST_AHEAD_S if asks else ANSWER_AHEAD_S
+        if wanted <= 0 or free <= 0 or self._stop.is_set() or self._pace.ahead_s() > most_ahead:
             return
         size = 1 if wanted <= free else self._most_per_call
         while wanted > 0 and free > 0:

@@ -8,15 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from otn.campaign import stop_rules
-from otn.messenger.client import SendResult
+from otn.messenger.answers import TURNED_DOWN, WITHOUT_EFFECT, SendResult
 from otn.messenger.errors import Outcome, TokenFate
 
-# Until a calibration has shown what the platform says for a used token, "invalid" may well mean "used".
-# "expired" may not: our own gate lets no expired token through, so the platform speaks of something else.
-INFERRED_AS_USED = frozenset({TokenFate.USED, TokenFate.UNDISTINGUISHED, TokenFate.INVALID})
-INTEGER, SMALLINT = 2**31, 2**15  # Postgres's; a number beyond them is none that the platform documents
-RETURNED = frozenset({Outcome.PAGE_HALTED, Outcome.THROTTLED, Outcome.TRANSIENT})
-REFUSED = frozenset({Outcome.REFUSED, Outcome.CONTENT})
+# Until a calibration has shown what the platform says for a used token, what it says may well mean "used": that is
+# UNDISTINGUISHED. INVALID and EXPIRED come only from a calibration that told them from "used".
+INFERRED_AS_USED = frozenset({TokenFate.USED, TokenFate.UNDISTINGUISHED})
 
 
 @dataclass(frozen=True)
@@ -97,22 +94,14 @@ def from_result(subscriber_id: int, attempt_id: str, result: SendResult, *, atte
 
     A refusal without a code, or an acceptance without a message id, proves nothing: unknown.
     """
-    error, verdict = result.error, result.verdict
-    outcome = outcome_of(result, attempts)
-    code = _within(error.code, INTEGER) if error else None
-    common: dict[str, Any] = {
-        "http_status": _within(result.http_status, SMALLINT),
-        "error_code": code,
-        "error_subcode": _within(error.subcode, INTEGER) if error else None,
-        "wait_s": result.wait_s,
-    }
+    verdict, codes = result.verdict, result.codes()
+    outcome, code = result.outcome_after(attempts), codes["error_code"]
     if outcome is Outcome.SENT and result.message_id:
-        return Answer(
-            subscriber_id, attempt_id, "sent", message_id=result.message_id, http_status=common["http_status"]
-        )
-    if outcome in REFUSED and code is not None:
+        return Answer(subscriber_id, attempt_id, "sent", message_id=result.message_id, http_status=codes["http_status"])
+    common: dict[str, Any] = {**codes, "wait_s": result.wait_s}
+    if outcome in TURNED_DOWN and code is not None:
         fate = verdict.token_fate if verdict else None
-        content = f"{code}/{common['error_subcode'] or '-'}" if outcome is Outcome.CONTENT else None
+        content = f"{code}/{codes['error_subcode'] or '-'}" if outcome is Outcome.CONTENT else None
         return Answer(
             subscriber_id,
             attempt_id,
@@ -124,26 +113,9 @@ def from_result(subscriber_id: int, attempt_id: str, result: SendResult, *, atte
             content_error=content,
             **common,
         )
-    if outcome in RETURNED:
+    if outcome in WITHOUT_EFFECT:
         return Answer(subscriber_id, attempt_id, "returned", reason=outcome.value, **common)
     return Answer(subscriber_id, attempt_id, "unknown", reason=result.reason or "no_answer", **common)
-
-
-def outcome_of(result: SendResult, attempts: int) -> Outcome:
-    """The outcome, or what the error table makes of it once the same answer has come too often.
-
-    Args:
-        result: what the client made of the answer.
-        attempts: calls of this row so far.
-    """
-    rule = result.verdict.rule if result.verdict else None
-    if rule and rule.tries and rule.then and result.outcome in RETURNED and attempts >= rule.tries:
-        return rule.then
-    return result.outcome
-
-
-def _within(number: int | None, bound: int) -> int | None:
-    return number if number is not None and -bound <= number < bound else None
 
 
 def once_per_call(batch: Sequence[Answer]) -> list[Answer]:

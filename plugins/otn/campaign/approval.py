@@ -23,11 +23,13 @@ class StartQuestion:
         kind: ``approval`` (never asked), ``late`` or ``over_cap``.
         expected: people who would get the message now.
         cap: the number that a yes covers: a tenth more, at least ten people.
+        late: of another kind, and late too: the same yes covers both.
     """
 
     kind: Literal["approval", "late", "over_cap"]
     expected: int
     cap: int
+    late: bool = False
 
 
 def start_question(engine: Engine, campaign_id: int) -> StartQuestion | None:
@@ -58,7 +60,9 @@ def start_question(engine: Engine, campaign_id: int) -> StartQuestion | None:
         kind = "late"
     elif row.approved_cap is not None and expected > row.approved_cap:
         kind = "over_cap"
-    return StartQuestion(kind=kind, expected=expected, cap=_cap(expected)) if kind else None
+    if kind is None:
+        return None
+    return StartQuestion(kind, expected, _cap(expected), late=kind != "late" and late and row.if_late == IfLate.ASK)
 
 
 def _cap(expected: int) -> int:

@@ -54,6 +54,7 @@ def open_campaign(
     topic_row_id: int,
     topic_key: str,
     actor: str,
+    keep_content: bool = False,
 ) -> Campaign:
     """Write the campaign down, or find the one of the same key and take it up where it stands.
 
@@ -65,6 +66,7 @@ def open_campaign(
         topic_row_id: ``otn.topic.id``.
         topic_key: key of the topic.
         actor: who triggered it.
+        keep_content: where the key is taken by other content, take that up as it was agreed on.
 
     Raises:
         ContentDiffersError: the key is taken by other content.
@@ -96,7 +98,7 @@ def open_campaign(
             **settings,
         )
         row = queries("campaign").lock_campaign_by_key(connection, page_id=page_row_id, key=spec.key)
-        if bytes(row.content_hash) != content_hash:
+        if bytes(row.content_hash) != content_hash and not keep_content:
             raise ContentDiffersError(
                 f"The campaign {spec.key!r} exists on this page with another message, topic or audience. "
                 "Use a new key, or trigger it with exactly the same content to resume it."

@@ -270,7 +270,7 @@ class _Sender:
             return settled
         results = self._send([request for _, request in ready])
         for (row, _), result in zip(ready, results, strict=True):
-            self._heed(current, result, answers.outcome_of(result, row.attempts))
+            self._heed(current, result, result.outcome_after(row.attempts))
         return settled + answers.once_per_call(
             [
                 answers.from_result(row.subscriber_id, row.attempt_id, result, attempts=row.attempts)

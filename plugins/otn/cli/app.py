@@ -15,9 +15,11 @@ from otn.cli import (
     alarms,
     asks,
     bench,
+    calibrate,
     campaigns,
     consents,
     demo,
+    deploy,
     doctor,
     imports,
     pages,
@@ -41,6 +43,7 @@ app = typer.Typer(
 )
 system.add_to(app)
 demo.add_to(app)
+deploy.add_to(app)
 bench.add_to(app)
 pages.add_to(app)
 topics.add_to(app)
@@ -51,6 +54,7 @@ consents.add_to(app)
 imports.add_to(app)
 privacy.add_to(app)
 campaigns.add_to(app)
+calibrate.add_to(app)
 alarms.add_to(app)
 doctor.add_to(app)
 

@@ -11,7 +11,7 @@ import typer
 from otn.campaign import control
 from otn.campaign import report as reports
 from otn.campaign.model import CampaignState
-from otn.cli import export, screen
+from otn.cli import campaign_files, export, screen
 from otn.cli.place import HomeOption, JsonOption, PageOption, actor, database, page_named
 from otn.database import Engine
 from otn.errors import UsageError
@@ -36,6 +36,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("pause")(pause)
     group.command("resume")(resume)
     group.command("cancel")(cancel)
+    campaign_files.add_to(group)
     app.add_typer(group, name="campaigns", rich_help_panel=PANEL)
 
 

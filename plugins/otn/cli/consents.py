@@ -72,7 +72,7 @@ def listing(  # noqa: PLR0913, PLR0917 - each is an option
         screen.print_json({"consents": rows, "next": following})
         return
     if not rows:
-        screen.say("No consent.")
+        screen.say("No consent." if topic is None else "No consent. `./otn topics list` shows which topics there are.")
         return
     columns = (*SHOWN[:2], writing.PSID, *SHOWN[2:]) if with_psid else SHOWN
     screen.print_table(columns, ([row[name] for name in columns] for row in rows))

@@ -6,16 +6,19 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from otn.cli import screen
 from otn.cli.place import HomeOption
+from otn.errors import UsageError
 from otn.local import machine
-from otn.local.demo import story
 from otn.local.home import Home
+
+if TYPE_CHECKING:
+    from otn.local.demo import story
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,6 +38,10 @@ def demo(
 
     Airflow, Postgres and HTTP are real; only the Messenger Platform is a stand-in, with faults as the real one has.
     """
+    try:
+        from otn.local.demo import story
+    except ModuleNotFoundError:  # the sandbox is no part of an image
+        raise UsageError("The demo is not installed here. Run it from a clone of the repository.") from None
     place = Home.at(home)
     try:
         with Watching() as watching:
@@ -67,6 +74,10 @@ class Watching(screen.Stages):
             console.print(f"{name}: {total:,}")
         if self._status:
             self._status.start()
+
+    def told(self, text: str) -> None:
+        """A line that stays on the screen."""
+        self._console.print(screen.plain(text))
 
 
 _LINES = (

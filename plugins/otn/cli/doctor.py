@@ -34,7 +34,7 @@ def folded(checks: Sequence[Check]) -> list[Check]:
         if check.level != "green" or well[check.subject] <= MOST_WELL:
             shown.append(check)
         elif check.subject not in {one.subject for one in shown if one.level == "green"}:
-            shown.append(Check(check.subject, "green", f"{well[check.subject]} things are well."))
+            shown.append(Check(check.subject, "green", f"{well[check.subject]} checks are well."))
     return shown
 
 

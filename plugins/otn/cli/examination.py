@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from otn.campaign import token_rules
 from otn.cli.place import away, database_of, settings
 from otn.consent import pages
 from otn.crypto import DecryptionError, Keyring, read_keyring
@@ -141,12 +142,28 @@ class Examination:
             subject = f"page {names[one.page_id]}" if one.page_id in names else one.kind
             yield Check(subject, COLOURS[one.level], one.sentence, one.advice)
         yield from self._told(engine)
-        if names:
+        yield from self._calibrated(engine)
+
+    def _calibrated(self, engine: Engine) -> Iterator[Check]:
+        """Whether it is known what the platform answers for a used token, page by page."""
+        with transaction(engine) as connection:
+            known = pages.listing(connection)
+        for page in known:
+            try:
+                version = page_settings(read_connection(page.connection_id, self._environment)).api_version
+            except ConfigurationError:
+                continue  # red already
+            with transaction(engine) as connection:
+                learned_at = token_rules.learned_at(connection, page.id, version)
+            if learned_at is not None:
+                text = f"What the platform ({version}) answers for a used token of {page.connection_id} is known."
+                yield Check("used tokens", "green", text)
+                continue
             yield Check(
                 "used tokens",
                 "yellow",
-                "What the platform answers for a used token is documented nowhere, and was not learnt here.",
-                "Some doubtful recipients may therefore stay unknown; an echo can still settle them.",
+                f"What the platform ({version}) answers for a used token of {page.connection_id} was not learnt.",
+                "Run `./otn calibrate --psid STAFF`. Until then some doubtful recipients may stay unknown.",
             )
 
     def _told(self, engine: Engine) -> Iterator[Check]:
@@ -154,11 +171,11 @@ class Examination:
         with transaction(engine) as connection:
             waiting = len(alarms.untold(connection))
         if waiting:
-            text = f"{waiting} changes of alarms were told to nobody."
+            text = f"Changes of alarms that nobody was told: {waiting}."
             advice = "Define the connection otn_notify, or OTN_NOTIFY, and see that otn_watch is green."
             yield Check("alarms", "yellow", text, advice)
         else:
-            yield Check("alarms", "green", "Whatever otn_watch found was told.")
+            yield Check("alarms", "green", "No alarm waits to be told.")
 
     def _system(self) -> Iterator[Check]:
         home = Home.at(self._home)

@@ -51,7 +51,7 @@ def import_optins(
     A line without the time of its consent is refused, as is a person who was erased.
     """
     environment = settings(home)
-    with database(home, environment) as engine, _rejects(rejects) as reject:
+    with database(home, environment) as engine, _rejects(rejects, file) as reject:
         owner = page_named(engine, page)
         keyring = read_keyring(environment)
         looked_at = ImportFile.at(file, source)
@@ -70,6 +70,8 @@ def import_optins(
         screen.print_json({"page": owner.connection_id, **asdict(result)})
         return
     _show(result)
+    if result.refused and rejects is None:
+        screen.warn("`--rejects FILE` names each line that was left out; docs/privacy.md says what the reasons mean.")
 
 
 def _show(result: ImportResult) -> None:
@@ -87,12 +89,14 @@ def _show(result: ImportResult) -> None:
 
 
 @contextmanager
-def _rejects(path: Path | None) -> Iterator[Callable[[int, str], None] | None]:
+def _rejects(path: Path | None, file: Path) -> Iterator[Callable[[int, str], None] | None]:
     """Writes number and reason, nothing of the line itself."""
     if path is None:
         yield None
         return
     try:
+        if path.exists() and file.exists() and path.samefile(file):
+            raise UsageError(f"--rejects would overwrite {file}, the file to import. Give it another name.")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror}). Give another name to --rejects.") from None

@@ -158,5 +158,5 @@ def apply(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if content.unreadable:
         screen.warn(f"{content.unreadable} lines of {journal.path} cannot be read and were passed over.")
     screen.say(
-        f"{len(content.erasures):,} erasures in the journal; {erased:,} people had come back and were erased again."
+        f"Erasures in the journal: {len(content.erasures):,}; people who had come back, erased again: {erased:,}."
     )

@@ -62,8 +62,15 @@ def add(  # noqa: PLR0913, PLR0917 - each is an option of the command
     home: HomeOption = None,
 ) -> None:
     """Add a rule, or change the one of that name. The same again changes nothing."""
-    trigger, pattern = _listens(
-        word=word, postback=postback, get_started=get_started, referral=referral, reaction=reaction, any_text=any_text
+    trigger, pattern = _one_of(
+        "A rule listens to one thing. Give exactly one of --word, --postback, --get-started, --referral, --reaction,"
+        " --any.",
+        word=word,
+        postback=postback,
+        get_started=get_started,
+        referral=referral,
+        reaction=reaction,
+        any_text=any_text,
     )
     content = message_from(text, message)
     spec = RuleSpec(key=key, trigger=trigger, pattern=pattern, topic=topic, ref=ref, message=content, stock=stock)
@@ -72,13 +79,13 @@ def add(  # noqa: PLR0913, PLR0917 - each is an option of the command
         with transaction(engine) as connection:
             written = rulemaking.add(connection, owner, spec, actor=actor())
             unanswered = rules.load(connection).unanswered(owner.id, content or {})
-    done = "is there" if written.created else "was changed" if written.changed else "is as it was"
+    done = "was added" if written.created else "was changed" if written.changed else "is as it was"
     screen.say(f"Rule {screen.plain(key)} of page {screen.plain(owner.connection_id)} {done}.")
     for payload in unanswered:
         screen.warn(f"No rule answers the button with the payload {screen.plain(payload)!r}.")
 
 
-def _listens(**options: Any) -> tuple[Trigger, str | None]:
+def _one_of(otherwise: str, **options: Any) -> tuple[Trigger, str | None]:
     names: dict[str, Trigger] = {"word": "word", "postback": "postback", "referral": "referral", "reaction": "reaction"}
     given: list[tuple[Trigger, str | None]] = [
         (trigger, options[name]) for name, trigger in names.items() if options[name] is not None
@@ -86,10 +93,7 @@ def _listens(**options: Any) -> tuple[Trigger, str | None]:
     given += [("get_started", None)] if options["get_started"] else []
     given += [("any", None)] if options["any_text"] else []
     if len(given) != 1:
-        raise UsageError(
-            "A rule listens to one thing. Give exactly one of --word, --postback, --get-started, --referral,"
-            " --reaction, --any."
-        )
+        raise UsageError(otherwise)
     return given[0]
 
 
@@ -129,8 +133,14 @@ def try_out(
     as_json: JsonOption = False,
 ) -> None:
     """Say which rule would answer, without sending anything. Exits with 1 where none does."""
-    trigger, said = _listens(
-        word=text, postback=postback, get_started=get_started, referral=referral, reaction=reaction, any_text=False
+    trigger, said = _one_of(
+        "One thing is tried at a time. Give exactly one of --text, --postback, --get-started, --referral, --reaction.",
+        word=text,
+        postback=postback,
+        get_started=get_started,
+        referral=referral,
+        reaction=reaction,
+        any_text=False,
     )
     with database(home) as engine:
         owner = page_named(engine, page)
@@ -142,7 +152,7 @@ def try_out(
         screen.say("This is a stop or start word. It always means that; no rule is asked.")
         return
     elif rule is not None:
-        screen.say(f"{screen.plain(rule.key)} answers with {screen.plain(_answer(rule))}.")
+        screen.say(f"Rule {screen.plain(rule.key)} answers with: {screen.plain(_answer(rule))}")
     else:
         screen.say("No rule answers this.")
     if rule is None and not _stops(trigger, said):

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -36,6 +37,8 @@ def plain(value: object) -> str:
     """A text that a terminal takes for nothing but text: control characters become visible."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value))
@@ -63,20 +66,44 @@ def _json(value: object) -> object:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> None:
-    """A table, its numbers to the right.
+    """A table, its numbers to the right; where a terminal is too narrow for its words, a block for each row.
 
     Args:
-        columns: headings.
+        columns: headings; where all are empty, none is shown.
         rows: cells; control characters in them are made harmless.
         right: headings of columns with numbers.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    numbers = set(right)
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(plain, row))
-    out().print(table)
+    console, numbers = out(), set(right)
+    cells = [tuple(map(plain, row)) for row in rows]
+    widths = [max(map(_longest_word, texts)) for texts in zip(columns, *cells, strict=True)]
+    if all(columns) and sum(widths) + 2 * (len(widths) - 1) > console.width:
+        _print_blocks(console, columns, cells)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    for column, width in zip(columns, widths, strict=True):
+        fits = min(width, console.width // 2)
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold", min_width=fits)
+    for row in cells:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _longest_word(text: str) -> int:
+    return max(map(cell_len, text.split()), default=0)
+
+
+def _print_blocks(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    width = max(map(cell_len, columns))
+    for place, row in enumerate(rows):
+        block = Table(box=None, pad_edge=False, show_header=False)
+        block.add_column(style="bold", no_wrap=True, min_width=width)
+        block.add_column(overflow="fold")
+        for name, text in zip(columns, row, strict=True):
+            if text:
+                block.add_row(name, text)
+        if place:
+            console.print()
+        console.print(block)
 
 
 class Stages:

@@ -19,7 +19,8 @@ from otn.errors import OtnError
 from otn.local import machine
 from otn.local.environment import home_environment
 from otn.local.home import Home
-from otn.local.programs import airflow_command
+from otn.local.programs import RESPONDER, airflow_command
+from otn.local.supervision import RUNNING
 from otn.privacy.erasure import apply_journal
 from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, database_url, page_settings, read_connection
 
@@ -113,11 +114,19 @@ def _show(state: machine.Status) -> None:
         screen.say(f"Down. Home: {state.home}")
         return
     screen.out().print("Healthy." if state.healthy else "Not healthy.", style="green" if state.healthy else "red")
-    screen.say(f"Airflow   {state.api_url}  (user {state.username}, password in {state.password_file})")
-    screen.say(f"Receiver  {state.receiver_url or 'not started: no page has an app_secret and a verify_token'}")
-    screen.say(f"Home      {state.home}")
+    screen.say(f"Airflow    {state.api_url}  (user {state.username}, password in {state.password_file})")
+    screen.say(f"Receiver   {state.receiver_url or 'not started: no page has an app_secret and a verify_token'}")
+    screen.say(f"Responder  {_responder(state)}")
+    screen.say(f"Home       {state.home}")
     if not state.healthy:
         screen.print_table(("program", "state", "pid"), ((one.name, one.state, one.pid) for one in state.processes))
+
+
+def _responder(state: machine.Status) -> str:
+    found = next((one for one in state.processes if one.name == RESPONDER), None)
+    if found is None:
+        return "not started: no page has its id and an access token"
+    return "takes in what the receiver stores, and answers" if found.state == RUNNING else "not running"
 
 
 def migrate_database(home: HomeOption = None) -> None:

@@ -109,9 +109,9 @@ def link(
     with database(home) as engine:
         owner = page_named(engine, page)
         with transaction(engine) as connection:
-            made = _link(connection, owner, key, ref)
+            made, added = _link(connection, owner, key, ref), None
             if rule and made.answer is None:
-                _add_rule(connection, owner, key)
+                added = _add_rule(connection, owner, key)
                 made = _link(connection, owner, key, ref)
     if as_json:
         answered_by = made.answer.key if made.answer else None
@@ -120,6 +120,8 @@ def link(
         )
     else:
         screen.out().print(made.url, soft_wrap=True)
+    if added:
+        screen.warn(f"Rule {screen.plain(added)!r} was added: it answers the link with the card.")
     _warn(made, key)
 
 
@@ -127,7 +129,7 @@ def _link(connection: PsycopgConnection, page: Page, key: str, ref: str | None) 
     return links.link(rules.load(connection), page, topics.find(connection, page, key), ref)
 
 
-def _add_rule(connection: PsycopgConnection, page: Page, key: str) -> None:
+def _add_rule(connection: PsycopgConnection, page: Page, key: str) -> str:
     name = f"link {key}"[:KEY_LIMIT]
     if any(one.key == name for one in rulemaking.listing(connection, page)):
         raise UsageError(
@@ -136,6 +138,7 @@ def _add_rule(connection: PsycopgConnection, page: Page, key: str) -> None:
         )
     spec = RuleSpec(key=name, trigger="referral", pattern=key, topic=key)
     rulemaking.add(connection, page, spec, actor=actor())
+    return name
 
 
 def _warn(made: Link, key: str) -> None:

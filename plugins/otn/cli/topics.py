@@ -63,8 +63,9 @@ def add(  # noqa: PLR0913, PLR0917 - each is an option of the command
     """
     thanks = {} if reply == "" and reply_message is None else message_from(reply, reply_message)
     findings = lint(title)
-    warn_of_title(key, title, findings)
     if strict and findings:
+        warn_of_title(key, title, findings)
+        screen.say("Nothing was registered: --strict.")
         raise typer.Exit(1)
     with database(home) as engine:
         owner = page_named(engine, page)
@@ -72,17 +73,23 @@ def add(  # noqa: PLR0913, PLR0917 - each is an option of the command
             labels = None if label is None else [one for one in label if one]
             topic = topics.add(connection, owner, key, title, payload, reply=thanks, labels=labels, actor=actor())
             held = next((one for one in topics.listing(connection, owner) if one.id == topic.id), None)
-    people = f", {held.people:,} people have opted in" if held and held.people else ""
-    screen.say(f"Topic {screen.plain(topic.key)} of page {screen.plain(owner.connection_id)}{people}.")
+    people = f"; {held.people:,} people have opted in" if held and held.people else ""
+    screen.say(f"Topic {screen.plain(topic.key)} of page {screen.plain(owner.connection_id)} is registered{people}.")
+    warn_of_title(key, title, findings)
 
 
 def warn_of_title(key: str, title: str | None, findings: Sequence[Finding]) -> None:
-    """Say which words of a title Meta may object to."""
+    """Say which words of a title Meta may object to, in one line."""
+    if not findings:
+        return
+    words: dict[str, list[str]] = {}
     for finding in findings:
-        screen.warn(
-            f"The title of {screen.plain(key)}, {screen.plain(title)!r}, says {finding.word!r}: {finding.why}."
-            " Meta may take the feature from a page that does. Reword it unless it means something else."
-        )
+        words.setdefault(finding.why, []).append(repr(finding.word))
+    said = "; ".join(f"{', '.join(found)} ({why})" for why, found in words.items())
+    screen.warn(
+        f"The title of {screen.plain(key)}, {screen.plain(title)!r}, says {said}."
+        " Meta may take the feature from a page that does. Reword it unless it means something else."
+    )
 
 
 def listing(
@@ -155,7 +162,8 @@ def show(key: KeyArgument, page: PageOption = None, home: HomeOption = None, as_
     if as_json:
         screen.print_json(shown)
         return
-    screen.print_table(("", ""), ((name, _cell(value)) for name, value in shown.items() if value not in (None, [])))
+    told = ((name, _cell(value)) for name, value in shown.items() if name != "id" and value not in (None, []))
+    screen.print_table(("", ""), told)
     warn_of_title(topic.key, topic.title, lint(topic.title or ""))
 
 
@@ -177,7 +185,7 @@ def adopt(
         with transaction(engine) as connection:
             done = adoption.adopt(connection, owner, payload, key, actor=actor())
     screen.say(
-        f"{done.opt_ins:,} opt-ins moved from {screen.plain(done.payload)!r} to {screen.plain(done.topic.key)!r};"
+        f"Opt-ins moved from {screen.plain(done.payload)!r} to {screen.plain(done.topic.key)!r}: {done.opt_ins:,};"
         " later ones follow."
     )
 

@@ -23,6 +23,8 @@ class YamlError(UsageError):
 
     def __init__(self, line: int | None, wrong: str) -> None:
         super().__init__(f"Line {line}: {wrong}" if line else wrong)
+        self.line = line
+        self.wrong = wrong
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,34 @@ class Document:
         return self.lines.get(path, 1)
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _NoAlias:
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            line = self.peek_event().start_mark.line + 1
+        parser: Any = super()
+        if parser.check_event(yaml.AliasEvent):
+            line = parser.peek_event().start_mark.line + 1
             raise YamlError(line, "An alias (*name) is not allowed. Write the part out.")
-        return super().compose_node(parent, index)
+        return parser.compose_node(parent, index)
+
+
+class _Loader(_NoAlias, yaml.SafeLoader):  # type: ignore[misc]
+    pass
+
+
+try:  # libyaml reads three times as fast; its own composer is left out, as it crashes where Python's is "too deep"
+    from yaml.composer import Composer  # type: ignore[import-untyped]
+    from yaml.constructor import SafeConstructor  # type: ignore[import-untyped]
+    from yaml.cyaml import CParser  # type: ignore[import-untyped]
+    from yaml.resolver import Resolver  # type: ignore[import-untyped]
+
+    class _Quick(_NoAlias, Composer, CParser, SafeConstructor, Resolver):  # type: ignore[misc]
+        def __init__(self, raw: bytes) -> None:
+            CParser.__init__(self, raw)
+            Composer.__init__(self)
+            SafeConstructor.__init__(self)
+            Resolver.__init__(self)
+
+except ImportError:  # PyYAML without libyaml
+    _Quick = _Loader  # type: ignore[misc]
 
 
 def read(raw: bytes) -> Document:
@@ -63,21 +87,32 @@ def read(raw: bytes) -> Document:
     """
     if len(raw) > BYTES_LIMIT:
         raise YamlError(None, f"The file has {len(raw):,} bytes where {BYTES_LIMIT:,} are allowed. Split it.")
-    lines: dict[Path, int] = {}
     try:
-        loader = _Loader(raw)
-        node = loader.get_single_node()
-        value = None if node is None else _value(loader, node, (), lines)
+        return _read(_Quick, raw)
+    except (yaml.YAMLError, YamlError, RecursionError):
+        return _read_exactly(raw)
+
+
+def _read_exactly(raw: bytes) -> Document:
+    """Read as PyYAML does by itself: it says better than libyaml where a mistake is."""
+    try:
+        return _read(_Loader, raw)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         wrong = str(getattr(error, "problem", None) or "there are bytes that are no UTF-8 text")
         raise YamlError(mark.line + 1 if mark else None, f"This is no YAML: {wrong}. Correct it.") from None
     except RecursionError:
         raise YamlError(None, "The file is nested too deeply. Write it flatter.") from None
-    return Document(value, lines)
 
 
-def _value(loader: _Loader, node: Any, path: Path, lines: dict[Path, int]) -> Any:
+def _read(kind: Any, raw: bytes) -> Document:
+    lines: dict[Path, int] = {}
+    loader = kind(raw)
+    node = loader.get_single_node()
+    return Document(None if node is None else _value(loader, node, (), lines), lines)
+
+
+def _value(loader: Any, node: Any, path: Path, lines: dict[Path, int]) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, item, (*path, place), lines) for place, item in enumerate(node.value)]
@@ -95,10 +130,10 @@ def _value(loader: _Loader, node: Any, path: Path, lines: dict[Path, int]) -> An
     return found
 
 
-def _scalar(loader: _Loader, node: Any) -> Any:
+def _scalar(loader: Any, node: Any) -> Any:
     try:
         return loader.construct_object(node)
-    except (ValueError, OverflowError):  # a number or a date by its looks
+    except (ValueError, OverflowError, LookupError, AttributeError):  # a number or a date by its looks, or by its tag
         raise YamlError(node.start_mark.line + 1, "This is no number and no date. Put it in quotes.") from None
 
 

@@ -147,6 +147,8 @@ def _confirmations(
         topic = None if row.all_stopped else row.topic
         text = words.answer(said, row.locale, topic, silent=is_stop or row.all_stopped)
         reason = "overtaken" if row.overtaken else None
+        if row.objected and not is_stop:  # "you can get messages again" would not be true
+            reason = "suppressed"
         yield Answer(row.event_id, "stop", {"text": text}, topic_id=said.topic_id, reason=reason)
 
 

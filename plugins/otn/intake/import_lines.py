@@ -32,8 +32,8 @@ class ImportFileError(UsageError):
     """The file cannot be imported. Give CSV with a heading, or JSON lines, in UTF-8."""
 
 
-class Refused(Exception):  # noqa: N818 - it never leaves the import: it becomes a count and a line
-    """The line cannot be imported; its text is the reason, short and stable."""
+class LineRefusedError(Exception):
+    """The line cannot be imported; its text is the reason. It becomes a count, and never leaves the import."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,10 @@ class ImportFile:
         """
         source = check_source(source)
         digest, lines, last = hashlib.sha256(), 0, b"\n"
+        if path.exists() and not path.is_file():
+            raise ImportFileError(
+                f"{path} cannot be read: it is no regular file, and an import reads it twice. Save it as one."
+            )
         try:
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
@@ -144,17 +148,18 @@ def _csv_rows(file: BinaryIO, path: Path) -> Iterator[tuple[int, dict[str, Any] 
             f"The heading of {path.name} {wrong}. Give UTF-8 with the columns {', '.join(COLUMNS)},"
             f" and {' and '.join(OPTIONAL)} where you have them."
         )
-    reader = csv.reader(lines, delimiter=delimiter)
-    while True:
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:  # a quote that never ends, or a field beyond any length
-            yield reader.line_num + 1, None
-            continue
-        if values:
-            yield reader.line_num + 1, dict(zip(names, values, strict=True)) if len(values) == len(names) else None
+    # A record is a line: a quote that is never closed would swallow the good lines behind it, and nobody would know.
+    for number, line in enumerate(lines, start=2):
+        values = _values(line, delimiter)
+        if values is None or values:
+            yield number, dict(zip(names, values, strict=True)) if values and len(values) == len(names) else None
+
+
+def _values(line: str, delimiter: str) -> list[str] | None:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # a field beyond any length
+        return None
 
 
 @dataclass(frozen=True)
@@ -164,11 +169,13 @@ class Ground:
     Args:
         pages: names of the page that is imported for.
         payloads: of its registered topics; such a one stands for itself, whatever it looks like.
+        adopted: payloads that a topic has adopted as they stand; a reference in them counts.
         now: the database's clock.
     """
 
     pages: frozenset[str]
     payloads: frozenset[str]
+    adopted: frozenset[str]
     now: datetime
 
 
@@ -181,24 +188,25 @@ def judge(line: int, found: Mapping[str, Any] | None, ground: Ground) -> OptIn:
         ground: what it is judged by.
 
     Raises:
-        Refused: it cannot be imported.
+        LineRefusedError: it cannot be imported.
     """
     if found is None:
-        raise Refused("line_unreadable")
+        raise LineRefusedError("line_unreadable")
     fields = {name: _text(found.get(name), name) for name in (*COLUMNS, *OPTIONAL)}
     psid, token, payload, at = (fields[name] for name in COLUMNS[:4])
     if fields["page"] and fields["page"] not in ground.pages:
-        raise Refused("page_differs")
+        raise LineRefusedError("page_differs")
     if not psid or not PATH_PART.fullmatch(psid):
-        raise Refused("psid_unusable" if psid else "psid_missing")
+        raise LineRefusedError("psid_unusable" if psid else "psid_missing")
     if not token or len(token) > TOKEN_LIMIT:
-        raise Refused("token_too_long" if token else "token_missing")
+        raise LineRefusedError("token_too_long" if token else "token_missing")
     if not payload or len(payload) > PAYLOAD_LIMIT:
-        raise Refused("payload_too_long" if payload else "payload_missing")
+        raise LineRefusedError("payload_too_long" if payload else "payload_missing")
     topic, ref = (payload, None) if payload in ground.payloads else unpack(payload)
+    topic = payload if payload in ground.adopted else topic
     ref = fields["ref"] or ref
     if ref is not None and len(ref) > REF_LIMIT:
-        raise Refused("ref_too_long")
+        raise LineRefusedError("ref_too_long")
     return OptIn(line, psid, token, topic, ref, _time(at, ground.now), fields["source"] or None)
 
 
@@ -210,17 +218,17 @@ def _text(value: object, name: str) -> str:
     if name == "payload" and isinstance(value, dict):  # JSON lines may carry it unpacked
         value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if not isinstance(value, str):
-        raise Refused(f"{name}_unusable")
+        raise LineRefusedError(f"{name}_unusable")
     value = value.strip()
     if not wire.storable(value):
-        raise Refused("not_utf8")
+        raise LineRefusedError("not_utf8")
     return value
 
 
 def _time(text: str, now: datetime) -> datetime:
     """ISO 8601 (UTC where no zone is given), or seconds or milliseconds since 1970."""
     if not text:
-        raise Refused("opted_in_at_missing")
+        raise LineRefusedError("opted_in_at_missing")
     try:
         if text.isascii() and text.isdecimal():
             number = int(text[:20])
@@ -230,11 +238,11 @@ def _time(text: str, now: datetime) -> datetime:
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             moment = moment.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        raise Refused("opted_in_at_unreadable") from None
+        raise LineRefusedError("opted_in_at_unreadable") from None
     if moment < EARLIEST:
-        raise Refused("opted_in_at_too_early")
+        raise LineRefusedError("opted_in_at_too_early")
     if moment > now + CLOCK_SKEW:
-        raise Refused("opted_in_at_in_future")
+        raise LineRefusedError("opted_in_at_in_future")
     return moment
 
 

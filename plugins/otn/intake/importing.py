@@ -15,12 +15,13 @@ from otn.consent.text import key_of, storable
 from otn.crypto import Keyring
 from otn.database import Engine, PsycopgConnection, queries, transaction
 from otn.errors import OtnError
-from otn.intake.import_lines import SOURCE_LIMIT, Ground, ImportFile, OptIn, Refused, judge
+from otn.intake.import_lines import SOURCE_LIMIT, Ground, ImportFile, LineRefusedError, OptIn, judge
 
 SLICE = 2000  # lines in one transaction
 _TOPIC_ROUNDS = 5
 ERASED = "erased"
 ANOTHER_PERSON = "token_of_another_person"
+ANOTHER_PAGE = "token_of_another_page"
 _NOBODY = ""
 
 Row = tuple[int, dict[str, Any] | None]
@@ -174,9 +175,9 @@ class _Import:
             # Between a look at the tombstones and the commit nobody is erased.
             queries("erasure").share(conn)
             clock = queries("import").context(conn, page_id=self._page.id)
-            ground = Ground(self._pages, frozenset(clock.payloads), clock.now)
-            sealed = self._present(conn, self._judged(rows, ground, clock.year_ago))
-            fresh = self._unknown(conn, sealed)
+            ground = Ground(self._pages, frozenset(clock.payloads), frozenset(clock.adopted), clock.now)
+            sealed = self._present(conn, self._judged(rows, ground, clock.year_ago), clock.pages)
+            fresh = self._unknown(conn, self._of_this_page(conn, sealed, clock.pages))
             stored = len(fresh) if self._dry_run else self._store(conn, fresh)
         self._imported += stored
         self._duplicate += len(fresh) - stored  # another import was faster
@@ -186,7 +187,7 @@ class _Import:
         for line, fields in rows:
             try:
                 one = judge(line, fields, ground)
-            except Refused as refusal:
+            except LineRefusedError as refusal:
                 self._refuse(line, str(refusal))
                 continue
             if one.opted_in_at <= year_ago:
@@ -197,16 +198,31 @@ class _Import:
             found.append(_Sealed(one, token_hash, self._provenance(one.source)))
         return found
 
-    def _present(self, conn: PsycopgConnection, sealed: Sequence[_Sealed]) -> list[_Sealed]:
-        """Without the people who were erased."""
-        page = self._page.page_id
-        people = {one.found.psid: self._keyring.digest("psid", page, one.found.psid) for one in sealed}
-        rows = queries("ingest").erased(conn, hashes=list(people.values()))
-        erased = {bytes(row.psid_hash) for row in rows}
+    def _present(self, conn: PsycopgConnection, sealed: Sequence[_Sealed], pages: Sequence[str]) -> list[_Sealed]:
+        """Without the people who were erased, on whichever page: a file taken for the wrong one brings nobody back."""
+        psids = {one.found.psid for one in sealed}
+        people = {self._keyring.digest("psid", page, psid): psid for page in pages for psid in psids}
+        rows = queries("ingest").erased(conn, hashes=list(people))
+        erased = {people[bytes(row.psid_hash)] for row in rows}
+        return self._without(sealed, lambda one: one.found.psid in erased, ERASED)
+
+    def _of_this_page(self, conn: PsycopgConnection, sealed: Sequence[_Sealed], pages: Sequence[str]) -> list[_Sealed]:
+        """Without tokens that came for another page: they and their people are worth nothing here."""
+        others = [page for page in pages if page != self._page.page_id]
+        tokens = {one.found.token for one in sealed}
+        hashes = {self._keyring.digest("token", page, token): token for page in others for token in tokens}
+        rows = queries("import").holders(conn, hashes=list(hashes), page_id=self._page.id) if hashes else ()
+        elsewhere = {hashes[bytes(row.token_hash)] for row in rows}
+        return self._without(sealed, lambda one: one.found.token in elsewhere, ANOTHER_PAGE)
+
+    def _without(self, sealed: Sequence[_Sealed], refused: Callable[[_Sealed], bool], reason: str) -> list[_Sealed]:
+        kept = []
         for one in sealed:
-            if people[one.found.psid] in erased:
-                self._refuse(one.found.line, ERASED)
-        return [one for one in sealed if people[one.found.psid] not in erased]
+            if refused(one):
+                self._refuse(one.found.line, reason)
+            else:
+                kept.append(one)
+        return kept
 
     def _unknown(self, conn: PsycopgConnection, sealed: Sequence[_Sealed]) -> list[_Sealed]:
         """Those whose token nobody holds yet; of the same one in the file the first."""

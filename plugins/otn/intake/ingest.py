@@ -52,7 +52,7 @@ def ingest_pending(
         keyring: keys of bodies, tokens and hashes.
         on_events: is told the ids of new events inside the transaction that stored them.
         slice_size: webhooks in one transaction at most.
-        limit: webhooks in all at most; None: all.
+        limit: webhooks in all at most, those that stay pending not counted; None: all.
         progress: is told the balance so far after each slice.
 
     Raises:
@@ -120,14 +120,22 @@ class _Ingest:
     def run(self, take: Take, slice_size: int, limit: int | None) -> Balance:
         after, left = _BEFORE_ALL, limit
         while left is None or left > 0:
+            stuck = self._stuck
             keys = self._slice(take, after, slice_size if left is None else min(slice_size, left))
             if not keys:
                 break
-            after, left = keys[-1], None if left is None else left - len(keys)
+            after = keys[-1]
+            if left is not None:  # those that stay pending come first at the next look too: nothing may starve behind
+                left -= len(keys) - (self._stuck - stuck)
             if self._progress is not None:
                 self._progress(self._balance)
         self._complain()
         return self._balance
+
+    @property
+    def _stuck(self) -> int:
+        """Webhooks that were looked at and stay pending."""
+        return len(self._locked) + len(self._failures)
 
     def _slice(self, take: Take, after: tuple[date, str], most: int) -> list[tuple[date, str]]:
         keys: list[tuple[date, str]] = []

@@ -209,3 +209,8 @@ _SECRETS: dict[str, Callable[[], str]] = {
     "OTN_POSTGRES_OTN_PASSWORD": _password,
     "OTN_POSTGRES_AIRFLOW_PASSWORD": _password,
 }
+
+
+def new_secrets() -> dict[str, str]:
+    """Fresh keys and passwords of one installation, by name."""
+    return {name: make() for name, make in _SECRETS.items()}

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 import psycopg2
@@ -50,6 +51,13 @@ SETTINGS = {
 
 _START_S = 60
 _POLL_S = 0.05
+
+
+class Administered(Protocol):
+    """A server that a superuser can connect to."""
+
+    def connect(self) -> psycopg2.extensions.connection:
+        """Connect as the superuser, committing each statement."""
 
 
 class PostgresError(OtnError):
@@ -222,7 +230,7 @@ def wait_ready(server: Server, *, gone: Callable[[], bool], timeout_s: float = _
         time.sleep(_POLL_S)
 
 
-def ensure_database(server: Server, name: str, role: str, password: str) -> None:
+def ensure_database(server: Administered, name: str, role: str, password: str) -> None:
     """Make a role and the database it owns, each where missing; set the role's password.
 
     Args:

@@ -17,10 +17,10 @@ from otn import database, settings
 from otn.errors import OtnError
 from otn.local import health, postgres
 from otn.local.account import postgres_account
-from otn.local.airflow_settings import POOLS
 from otn.local.environment import program_environment, without_secrets
 from otn.local.files import write_private
 from otn.local.home import Home
+from otn.local.pools import missing_pools
 from otn.local.postgres import Server
 from otn.local.processes import HOME_MARK, POSTGRES
 from otn.local.programs import (
@@ -160,10 +160,8 @@ class Startup:
     def _make_pools(self) -> None:
         """Make the pools that are missing; those that an operator has resized stay as they are."""
         server = self._server()
-        with closing(server.connect(postgres.AIRFLOW_DATABASE)) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pool FROM slot_pool")
-            there = {name for (name,) in cursor.fetchall()}
-        missing = {name: pool for name, pool in POOLS.items() if name not in there}
+        with closing(server.connect(postgres.AIRFLOW_DATABASE)) as connection:
+            missing = missing_pools(connection)
         if missing:
             path = self._home.run / "pools.json"
             write_private(path, json.dumps(missing))

@@ -11,7 +11,12 @@ from otn.messenger.errors import Outcome, PlatformError, TokenRule, Verdict, cla
 from otn.messenger.transport import Answer, UnansweredError
 from otn.messenger.usage import Usage
 
+# Nothing was sent: the page was refused, the platform throttled, or nothing was written.
+WITHOUT_EFFECT = frozenset({Outcome.PAGE_HALTED, Outcome.THROTTLED, Outcome.TRANSIENT})
+TURNED_DOWN = frozenset({Outcome.REFUSED, Outcome.CONTENT})
+
 _OK = 200
+_INTEGER, _SMALLINT = 2**31, 2**15  # beyond them is no number that the platform documents, nor one that is kept
 _ID_LIMIT = 1000
 _UNREACHED_WAIT_S = 5.0
 
@@ -41,6 +46,29 @@ class SendResult:
     wait_s: float | None = None
     usage: Usage | None = None
     reason: str | None = None
+
+    def outcome_after(self, attempts: int) -> Outcome:
+        """The outcome, or what the error table makes of it once the same answer has come too often.
+
+        Args:
+            attempts: calls of this message so far.
+        """
+        rule = self.verdict.rule if self.verdict else None
+        if rule and rule.tries and rule.then and self.outcome in WITHOUT_EFFECT and attempts >= rule.tries:
+            return rule.then
+        return self.outcome
+
+    def codes(self) -> dict[str, int | None]:
+        """``http_status``, ``error_code`` and ``error_subcode`` as they are kept."""
+        return {
+            "http_status": _within(self.http_status, _SMALLINT),
+            "error_code": _within(self.error.code, _INTEGER) if self.error else None,
+            "error_subcode": _within(self.error.subcode, _INTEGER) if self.error else None,
+        }
+
+
+def _within(number: int | None, bound: int) -> int | None:
+    return number if number is not None and -bound <= number < bound else None
 
 
 def read_unanswered(failure: UnansweredError) -> SendResult:

@@ -70,7 +70,8 @@ class CampaignApproval(ApprovalOperator):
         try:
             return super().execute(context)  # type: ignore[no-any-return]
         except TaskAwaitingInput as waiting:
-            waiting.kwargs = {**(waiting.kwargs or {}), "cap": question.cap, "kind": question.kind}
+            kind = "late" if question.late else question.kind
+            waiting.kwargs = {**(waiting.kwargs or {}), "cap": question.cap, "kind": kind}
             raise
 
     def execute_complete(
@@ -121,9 +122,12 @@ def response_time(question: StartQuestion, send_at: datetime | None, now: dateti
 
 def _body(question: StartQuestion, preview: Preview, wait: timedelta) -> str:
     minutes = round(wait.total_seconds() / 60)
+    why = [_WHY[question.kind]]
+    if question.late:
+        why.append(_WHY["late"])
     return "\n".join(
         [
-            _WHY[question.kind],
+            " ".join(why),
             "",
             preview.markdown(),
             "",

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from otn.consent.filters import read_filter
 from otn.consent.reference import REF_LIMIT
-from otn.orchestration.params import (
+from otn.orchestration.reading_params import (
     ParamError,
-    _all_params,
-    _key,
-    _labels,
-    _refuse_unknown,
-    _short,
-    _switch,
-    _whole,
+    all_params,
+    read_key,
+    read_labels,
+    read_switch,
+    read_whole,
+    refuse_unknown,
+    short,
 )
 from otn.settings import DEFAULT_PAGE_CONNECTION
 
@@ -70,7 +70,7 @@ class AskRequest:
         Raises:
             ParamError: one of them cannot be used; the sentence names it.
         """
-        return cls.from_params(_all_params(context))
+        return cls.from_params(all_params(context))
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> AskRequest:
@@ -79,19 +79,19 @@ class AskRequest:
         Raises:
             UsageError: one of them cannot be used; the sentence names it.
         """
-        _refuse_unknown(params, ASK_KEYS)
+        refuse_unknown(params, ASK_KEYS)
         request = cls(
             topic=_optional(params, "topic"),
             page=_optional(params, "page"),
-            include_labels=_labels(params, "include_labels"),
-            exclude_labels=_labels(params, "exclude_labels"),
+            include_labels=read_labels(params, "include_labels"),
+            exclude_labels=read_labels(params, "exclude_labels"),
             filter=read_filter(params.get("filter"), known=FILTER_KEYS),
             ref=_text(params, "ref", REF_LIMIT),
             stock=_stock(params),
             stock_reason=_text(params, "stock_reason", REASON_LIMIT),
-            max_people=_whole(params, "max_people", least=1),
+            max_people=read_whole(params, "max_people", least=1),
             override_reason=_text(params, "override_reason", REASON_LIMIT),
-            dry_run=_switch(params, "dry_run", default=False),
+            dry_run=read_switch(params, "dry_run", default=False),
         )
         request.refuse_contradiction()
         return request
@@ -109,7 +109,7 @@ class AskRequest:
         """
         both = sorted(set(self.include_labels) & set(self.exclude_labels))
         if both:
-            raise ParamError(f"The label {_short(both[0])} is both included and excluded: nobody would be left.")
+            raise ParamError(f"The label {short(both[0])} is both included and excluded: nobody would be left.")
         if self.stock > 1 and self.stock_reason is None:
             raise ParamError(
                 f"stock is {self.stock}: people would be asked although they hold a consent. Give stock_reason."
@@ -236,7 +236,8 @@ def ask_params() -> dict[str, Param]:
 
 
 def _optional(params: Mapping[str, Any], name: str) -> str | None:
-    return None if params.get(name) in {None, ""} else _key(params, name)
+    value = params.get(name)
+    return None if value is None or value == "" else read_key(params, name)
 
 
 def _text(params: Mapping[str, Any], name: str, limit: int) -> str | None:
@@ -244,12 +245,12 @@ def _text(params: Mapping[str, Any], name: str, limit: int) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str) or not value.isprintable() or not value.strip() or len(value) > limit:
-        raise ParamError(f"{name} is {_short(value)}. Give 1 to {limit} printable characters.")
+        raise ParamError(f"{name} is {short(value)}. Give 1 to {limit} printable characters.")
     return value.strip()
 
 
 def _stock(params: Mapping[str, Any]) -> int:
-    stock = _whole(params, "stock", least=1)
+    stock = read_whole(params, "stock", least=1)
     if stock is not None and stock > MOST_STOCK:
         raise ParamError(f"stock is {stock}. Give a whole number from 1 to {MOST_STOCK}.")
     return 1 if stock is None else stock

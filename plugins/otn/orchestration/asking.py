@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 
 from otn.orchestration.ask_params import AskRequest
+from otn.orchestration.ingesting import apply_erasures
 from otn.orchestration.retrying import come_back
 from otn.orchestration.runs import actor, current, stop_run
 from otn.orchestration.sending import HANGING, SEND_POOL, RunNeedsPersonError, progress
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 SWEEP = 0  # what a run without a topic has instead of an ask
 SOON_S, LATER_S = 5.0, 300.0
 PROFILE_CALLS = 50
+SWEEP_S, LEAST_S = 480.0, 5.0  # of all pages together: a page with much to send must not keep the next ones waiting
 
 
 @task
@@ -33,16 +36,17 @@ def ask() -> int:
     """Check the params, look at the gates, write down who is asked.
 
     Returns:
-        ``otn.ask.id``; 0 where nobody is to be asked. A dry run, and an ask of nobody, end here, well.
+        ``otn.ask.id``; 0 where nobody is to be asked. A dry run ends here, well.
     """
     from otn.asking.ask import open_ask
-    from otn.orchestration.hook import make_engine
+    from otn.orchestration.hook import make_engine, read_keyring
 
     context = current()
     request = AskRequest.from_context(context)
     if request.topic is None:
         return SWEEP
     engine = make_engine()
+    apply_erasures(engine, read_keyring())  # whoever left is not asked, whatever backup this database came from
     page, topic, hook = _page_and_topic(engine, request)
     gated = _pass_gates(request, hook)
     spec = request.spec(context["dag_run"].run_id, gated)
@@ -139,14 +143,14 @@ def _dry_run(engine: Engine, context: Mapping[str, Any], spec: Any, page: Page, 
     stop_run(context, "Dry run: nothing was written and nobody is asked. The figures stand in the XCom 'preview'.")
 
 
-def _send(engine: Engine, page: Any) -> dict[str, int]:
+def _send(engine: Engine, page: Any, run_s: float = SWEEP_S) -> dict[str, int]:
     from otn.asking.sending import send_waiting
     from otn.orchestration.bench import refuse_other_page
     from otn.orchestration.hook import MessengerHook
 
     hook = MessengerHook(page.connection_id)
     refuse_other_page(hook.settings, page.page_id)
-    states = send_waiting(engine, hook.client, hook.settings, page.id, on_progress=progress()).states
+    states = send_waiting(engine, hook.client, hook.settings, page.id, run_s=run_s, on_progress=progress()).states
     log.info("page %s: %s", page.connection_id, states)
     return states
 
@@ -175,9 +179,11 @@ def _sweep(engine: Engine, name: str | None) -> dict[str, int]:
         for page in found:
             queries("window").close_windows(connection, page_id=page.id)
     states: dict[str, int] = {}
-    for page in found:
+    deadline = time.monotonic() + SWEEP_S
+    for left, page in zip(range(len(found), 0, -1), found, strict=True):
+        share_s = max(LEAST_S, (deadline - time.monotonic()) / left)
         try:
-            for state, messages in _send(engine, page).items():
+            for state, messages in _send(engine, page, share_s).items():
                 states[state] = states.get(state, 0) + messages
             if not page.halted:
                 _fetch_profiles(engine, page)

@@ -41,6 +41,7 @@ class Bench:
         Raises:
             ConfigurationError: the page's connection is incomplete, or speaks for another page by now.
         """
+        from otn.campaign import token_rules
         from otn.campaign.state import CampaignUnknownError
         from otn.database import queries, transaction
         from otn.watch.abandoned import Run, note_run
@@ -54,7 +55,9 @@ class Bench:
         note_run(engine, campaign_id, Run(run.dag_id, run.run_id))
         hook = MessengerHook(row.connection_id)
         refuse_other_page(hook.settings, row.facebook_page_id)
-        return cls(engine, hook.client, read_keyring(), hook.settings, row)
+        with transaction(engine) as connection:
+            rules = token_rules.load(connection, row.page_id, hook.settings.api_version)
+        return cls(engine, hook.spending(rules), read_keyring(), hook.settings, row)
 
 
 def refuse_other_page(settings: PageSettings, facebook_page_id: str) -> None:

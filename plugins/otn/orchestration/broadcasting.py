@@ -34,18 +34,35 @@ def validate() -> int:
     Returns:
         ``otn.campaign.id``. A dry run, and a campaign with nothing to send, end here, well.
     """
+    context = current()
+    return go_on(context, open_by(context, BroadcastRequest.from_context(context)))
+
+
+def open_by(context: Any, request: BroadcastRequest, *, of_schedule: bool = False) -> Campaign:
+    """Check a request against what there is; open its campaign, or take it up where it stands.
+
+    Args:
+        context: of the task.
+        request: what somebody typed, or what a campaign file says about one interval.
+        of_schedule: it comes from a file. Its moment may have passed (``if_late`` decides), and what was opened
+            earlier keeps the content that it was opened with.
+    """
     from otn.orchestration.hook import MessengerHook, make_engine
 
-    context = current()
-    request = BroadcastRequest.from_context(context)
     hook = MessengerHook(request.page)
     engine = make_engine()
     page, topic = _page_and_topic(engine, request)
-    _check(engine, request, context, hook, page)
+    _check(request, hook, page)
+    if not of_schedule:
+        _refuse_past(engine, request, context, page)
     unanswered = _warn_of_buttons(engine, request, page)
     if request.dry_run:
         _dry_run(engine, request, context, topic, unanswered)
-    campaign = _open(engine, request, context, page, topic)
+    return _open(engine, request, context, page, topic, keep_content=of_schedule)
+
+
+def go_on(context: Any, campaign: Campaign) -> int:
+    """Id of the campaign for the tasks after this one; with nothing to send the run ends here, well."""
     if campaign.nothing_to_send:
         stop_run(context, f"The campaign {campaign.key!r} is finished and nobody is in doubt: nothing to send.")
     log.info("campaign %s is %s", campaign.id, campaign.state)
@@ -61,16 +78,20 @@ def _page_and_topic(engine: Engine, request: BroadcastRequest) -> tuple[Page, To
         return page, topics.find(connection, page, request.topic)
 
 
-def _check(engine: Engine, request: BroadcastRequest, context: Any, hook: Any, page: Page) -> None:
+def _check(request: BroadcastRequest, hook: Any, page: Page) -> None:
     """Everything that would go wrong later, now, while nothing is written."""
-    from otn.campaign.control import find
-    from otn.campaign.state import CampaignUnknownError
     from otn.orchestration.bench import refuse_other_page
     from otn.rendering import compile_message
 
     refuse_other_page(hook.settings, page.page_id)
     _ = hook.client
     compile_message(request.spec.message)
+
+
+def _refuse_past(engine: Engine, request: BroadcastRequest, context: Any, page: Page) -> None:
+    from otn.campaign.control import find
+    from otn.campaign.state import CampaignUnknownError
+
     known = True
     try:
         find(engine, page.connection_id, request.spec.key)
@@ -80,7 +101,9 @@ def _check(engine: Engine, request: BroadcastRequest, context: Any, hook: Any, p
         request.refuse_past(context["dag_run"].run_after)
 
 
-def _open(engine: Engine, request: BroadcastRequest, context: Any, page: Page, topic: Topic) -> Campaign:
+def _open(
+    engine: Engine, request: BroadcastRequest, context: Any, page: Page, topic: Topic, *, keep_content: bool
+) -> Campaign:
     from otn.campaign.control import open_campaign
 
     return open_campaign(
@@ -91,6 +114,7 @@ def _open(engine: Engine, request: BroadcastRequest, context: Any, page: Page, t
         topic_row_id=topic.id,
         topic_key=topic.key,
         actor=actor(context),
+        keep_content=keep_content,
     )
 
 
@@ -139,6 +163,11 @@ def _dry_run(engine: Engine, request: BroadcastRequest, context: Any, topic: Top
 @task
 def wait_for_send_at(campaign_id: int) -> None:
     """Let the run rest until ``send_at``; it holds no slot meanwhile."""
+    rest_until_send_at(campaign_id)
+
+
+def rest_until_send_at(campaign_id: int) -> None:
+    """Come back until the moment has come; a campaign that was cancelled ends its run here."""
     from otn.campaign.model import CampaignState
     from otn.database import queries, transaction
     from otn.orchestration.hook import make_engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from otn.crypto import Keyring
     from otn.database import Engine
     from otn.messenger.client import MessengerClient
+    from otn.messenger.errors import TokenRule
 
 SENDER_CONNECTIONS = 6  # claims, records, renewals of leases and the pace at once
 
@@ -101,7 +103,17 @@ class MessengerHook(BaseHook):
 
     @cached_property
     def client(self) -> MessengerClient:
-        """Speaks for the page."""
+        """Speaks for the page, and spends no token."""
+        from otn.messenger.errors import TOKEN_RULES
+
+        return self.spending(TOKEN_RULES)
+
+    def spending(self, token_rules: Iterable[TokenRule]) -> MessengerClient:
+        """A client that spends tokens.
+
+        Args:
+            token_rules: how dead ones are recognised, see ``otn.campaign.token_rules``.
+        """
         from otn.messenger.client import MessengerClient, PageCredentials
 
         settings = self.settings
@@ -112,7 +124,8 @@ class MessengerHook(BaseHook):
                 access_token=settings.access_token,
                 app_secret=settings.app_secret,
                 api_version=settings.api_version,
-            )
+            ),
+            token_rules=token_rules,
         )
 
 

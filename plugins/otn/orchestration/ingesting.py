@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import task
 
+from otn.orchestration.assets import OPTINS_FOUND, tell_of_optins
 from otn.orchestration.runs import current
 from otn.orchestration.window import days
 
@@ -36,7 +37,7 @@ def apply_erasures(engine: Engine, keyring: Keyring) -> None:
         log.warning("%s people stood in the erasure journal and were here all the same; they were erased again", erased)
 
 
-@task(execution_timeout=HANGING)
+@task(execution_timeout=HANGING, inlets=[OPTINS_FOUND], outlets=[OPTINS_FOUND])
 def ingest() -> dict[str, int]:
     """Take in everything that is stored and not yet ingested, whatever its time."""
     from otn.campaign.evidence import settle
@@ -50,10 +51,11 @@ def ingest() -> dict[str, int]:
     log.info("%s", balance)
     for key in heed_warnings(engine):
         log.warning("the campaign %s was paused: the platform warned its page", key)
+    tell_of_optins(current(), engine)
     return asdict(balance)
 
 
-@task(pool=HOUSEKEEPING_POOL, execution_timeout=4 * HANGING)
+@task(pool=HOUSEKEEPING_POOL, execution_timeout=4 * HANGING, inlets=[OPTINS_FOUND], outlets=[OPTINS_FOUND])
 def reingest() -> dict[str, dict[str, int]]:
     """Take in the days of the interval again, and balance them.
 
@@ -73,6 +75,7 @@ def reingest() -> dict[str, dict[str, int]]:
         if not balance.holds:
             raise BalanceError
         balances[day.isoformat()] = asdict(balance)
+    tell_of_optins(current(), engine)
     return balances
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from airflow.sdk import TriggerRule, task
 
 from otn.errors import OtnError
+from otn.orchestration.assets import RESULTS_REPORTED, tell_of_results
+from otn.orchestration.linking import sending_task
 from otn.orchestration.retrying import come_back
 from otn.orchestration.runs import current
 
@@ -28,7 +30,7 @@ class RunNeedsPersonError(OtnError):
     """A person must act."""
 
 
-@task(
+@sending_task(
     pool=SEND_POOL,
     max_active_tis_per_dagrun=AT_ONCE,
     map_index_template="{{ label }}",
@@ -55,7 +57,7 @@ def send(campaign_id: int, chunk: int) -> dict[str, int]:
     return dict(result.states)
 
 
-@task(pool=SEND_POOL, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=HANGING)
+@sending_task(pool=SEND_POOL, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=HANGING)
 def reconcile(campaign_id: int) -> dict[str, int]:
     """Ask again where nobody knows, and read the evidence that came in meanwhile."""
     from otn.campaign import control
@@ -70,7 +72,7 @@ def reconcile(campaign_id: int) -> dict[str, int]:
     return {"sent": result.sent, "still_unknown": result.still_unknown}
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[RESULTS_REPORTED])
 def report(campaign_id: int) -> dict[str, Any]:
     """Write down how the run ended, and its figures; red when a person must act.
 
@@ -98,6 +100,7 @@ def report(campaign_id: int) -> dict[str, Any]:
     if found:
         current()["ti"].xcom_push(key="return_value", value=figures)
         raise RunNeedsPersonError("\n".join(found))
+    tell_of_results(current(), figures)
     return figures
 
 

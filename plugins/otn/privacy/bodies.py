@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from otn.messenger import wire
@@ -91,6 +91,8 @@ def without_words(raw: bytes) -> bytes | None:
     except ValueError:
         return None
     changed = False
+    for change in _items(body, ("changes",)):  # posts and comments under them; nobody here reads these
+        changed |= change.pop("value", None) is not None
     for item in _items(body):
         for name, content in item.items():
             if isinstance(content, dict) and not (name == "message" and not content.get("mid")):
@@ -101,10 +103,10 @@ def without_words(raw: bytes) -> bytes | None:
     return _written(body) if changed else None
 
 
-def _items(body: Any) -> Iterator[dict[str, Any]]:
+def _items(body: Any, lists: Sequence[str] = LISTS) -> Iterator[dict[str, Any]]:
     entries = body.get("entry") if isinstance(body, dict) else None
     for entry in entries if isinstance(entries, list) else ():
-        for name in LISTS if isinstance(entry, dict) else ():
+        for name in lists if isinstance(entry, dict) else ():
             if isinstance(entry.get(name), list):
                 yield from (item for item in entry[name] if isinstance(item, dict))
 

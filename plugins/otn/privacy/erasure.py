@@ -133,6 +133,7 @@ def apply_journal(
     if journal is None:
         return 0
     state = journal.state()
+    reached = {"bytes": state.size, "tail": state.tail}
     with transaction(engine) as conn:
         mark = queries("erasure").mark(conn)
     same = mark is not None and (mark.bytes, bytes(mark.tail)) == (state.size, state.tail)
@@ -146,8 +147,10 @@ def apply_journal(
         queries("erasure").exclude(conn)
         hashes, times = list(content.erasures), list(content.erasures.values())
         new = queries("erasure").bury(conn, hashes=hashes, times=times) if hashes else 0
-        walk = bool(new) or thorough or (mark is not None and not mark.walked)
-        queries("erasure").set_mark(conn, bytes=state.size, tail=state.tail, walked=not walk)
+        # Looked at again under the lock: another may have buried them just now, and not found them yet.
+        known = queries("erasure").mark(conn)
+        walk = bool(new) or thorough or (known is not None and not known.walked)
+        queries("erasure").set_mark(conn, **reached, walked=not walk)
         return walk, {bytes(row.psid_hash): row.erased_at for row in queries("erasure").tombstones(conn)}
 
     walk, erased = _settled(engine, bury)
@@ -159,7 +162,7 @@ def apply_journal(
     if not walk:
         return 0
     count = _walk(engine, keyring, erased.keys())
-    _settled(engine, lambda conn: queries("erasure").set_mark(conn, bytes=state.size, tail=state.tail, walked=True))
+    _settled(engine, lambda conn: queries("erasure").mark_walked(conn, **reached))
     return count
 
 
@@ -246,6 +249,7 @@ def _forget(conn: PsycopgConnection, ids: Sequence[int]) -> int:
     """Everything that is linked to these people; the figures stay."""
     book, who = queries("erasure"), {"ids": list(ids)}
     book.lock_recipients(conn, **who)
+    book.lock_window_messages(conn, **who)
     book.forget_subscribers(conn, **who)
     steps = (
         *(book.forget_tokens, book.forget_recipients, book.forget_attempts),

@@ -138,10 +138,17 @@ def read_journal(environ: Mapping[str, str] | None = None) -> Journal | None:
 
     Args:
         environ: the environment; the process's own by default.
+
+    Raises:
+        ConfigurationError: the variable names no absolute path.
     """
     values = os.environ if environ is None else environ
     named = values.get(VARIABLE, "").strip()
     if named:
+        if not Path(named).is_absolute():
+            raise ConfigurationError(
+                f"{VARIABLE} is {named!r}, which is another file in each working directory. Give an absolute path."
+            )
         return Journal(Path(named))
     home = values.get("OTN_HOME", "").strip()
     return Journal(Path(home) / FILE) if home else None

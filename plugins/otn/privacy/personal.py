@@ -10,8 +10,8 @@ from otn.consent.pages import Page
 from otn.crypto import DecryptionError, Keyring
 from otn.database import Engine, PsycopgConnection, queries, transaction
 from otn.errors import OtnError
-from otn.privacy.bodies import items_of
-from otn.privacy.erasure import check_psid, is_erased
+from otn.privacy.bodies import items_of, mentioned
+from otn.privacy.erasure import SCAN, check_psid, is_erased
 from otn.rendering import compile_message
 
 SENT = ("sent", "sending", "unknown")
@@ -30,6 +30,7 @@ def export(engine: Engine, keyring: Keyring, page: Page, psid: str) -> dict[str,
     Returns:
         ``page``, ``psid``, ``erased_at`` and, unless the person was erased, ``profile``, ``consents``, ``campaigns``,
         ``left_out``, ``window_messages``, ``silences``, ``events`` and ``webhooks`` (items as they were received).
+        ``quarantine`` has items that could not be used; of somebody of whom there is nothing else, those alone.
 
     Raises:
         UsageError: it is no PSID.
@@ -40,10 +41,11 @@ def export(engine: Engine, keyring: Keyring, page: Page, psid: str) -> dict[str,
         conn.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         whose = {"page": page.page_id, "psid": psid, "erased_at": is_erased(conn, keyring, page, psid)}
         row = queries("erasure").find_person(conn, page_id=page.id, psid=psid)
+        waiting = _quarantined(conn, keyring, psid)
         if row is None:
-            if whose["erased_at"] is None:
+            if whose["erased_at"] is None and not waiting:
                 raise UnknownPersonError
-            return whose
+            return whose | ({"quarantine": waiting} if waiting else {})
         return whose | {
             "profile": queries("personal").profile(conn, id=row.id)._asdict(),
             "consents": _rows(conn, "consents", row.id),
@@ -53,6 +55,7 @@ def export(engine: Engine, keyring: Keyring, page: Page, psid: str) -> dict[str,
             "silences": _rows(conn, "silences", row.id),
             "events": _rows(conn, "events", row.id),
             "webhooks": _webhooks(conn, keyring, row.id, psid),
+            "quarantine": waiting,
         }
 
 
@@ -83,4 +86,21 @@ def _webhooks(conn: PsycopgConnection, keyring: Keyring, person: int, psid: str)
             except DecryptionError:
                 continue
             found += [{"received_at": row.received_at, "item": item} for item in items]
+    return found
+
+
+def _quarantined(conn: PsycopgConnection, keyring: Keyring, psid: str) -> list[dict[str, Any]]:
+    """What could not be used and names the person; None where it cannot be taken apart."""
+    found: list[dict[str, Any]] = []
+    after_id = 0
+    while rows := list(queries("quarantine").next_items(conn, after_id=after_id, most=SCAN)):
+        after_id = rows[-1].id
+        for row in rows:
+            try:
+                body = keyring.decrypt(row.item, "quarantine")
+            except DecryptionError:
+                continue
+            if mentioned(body, {psid}):
+                items: list[dict[str, Any] | None] = [*items_of(body, psid)]
+                found += [{"number": row.id, "item": item} for item in items or [None]]
     return found

@@ -12,21 +12,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from otn.asking.sending import MOST_COUNTED
 from otn.campaign.evidence import settle
+from otn.campaign.policy import heed_warnings
 from otn.consent import profiles
 from otn.crypto import Keyring
 from otn.database import DatabaseError, Engine, queries, transaction
 from otn.errors import OtnError
-from otn.intake.balance import IncompleteError
 from otn.intake.ingest import ingest_pending
 from otn.privacy import erasure
-from otn.privacy.journal import JournalError
 from otn.responder.pages import Voice, Voices
 
 POLL_S = 0.2
 AWAY_S = (0.5, 5.0)  # pauses while Postgres is away: the first, the longest
 MOST_AT_ONCE = 1_000  # webhooks between two looks at what is to be answered
 UPKEEP_S = 1.0
-BROKEN_S = 5.0  # webhooks that cannot be taken in are not tried at each look
+BROKEN_S = 1.0  # webhooks that cannot be taken in are not tried at each look, but the others are answered within 2 s
 PROFILES_S = 5.0
 PROFILE_CALLS = 10  # between two looks at whether something else is to be done
 
@@ -67,7 +66,7 @@ class Responder:
             while not stop.is_set():
                 try:
                     busy = self.step()
-                except (DatabaseError, SQLAlchemyError, JournalError) as error:
+                except (OtnError, SQLAlchemyError) as error:
                     text = str(error) if isinstance(error, OtnError) else type(error).__name__
                     _log.warning("nothing can be done now", error=text, again_in_s=pause)
                     stop.wait(pause)
@@ -104,18 +103,31 @@ class Responder:
     def _ingest(self) -> int:
         if not self._is_due("ingest", 0.0):
             return 0
+        began = time.monotonic()
         try:
             balance = ingest_pending(self._engine, self._keyring, on_events=settle, limit=MOST_AT_ONCE)
-        except IncompleteError as error:  # everything else was taken in
-            self._due["ingest"] = time.monotonic() + BROKEN_S
+        except DatabaseError:
+            raise
+        except OtnError as error:  # everything else was taken in; and what waits goes out, however broken ingest is
+            now = time.monotonic()
+            self._due["ingest"] = now + max(BROKEN_S, now - began)  # many of them take up half of the time at most
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 _log.error(self._complaint)
+            self._heed_warnings()
             return 0
         if balance.webhooks:
             self._complaint = ""
             _log.info("taken in", webhooks=balance.webhooks, events=balance.ingested, quarantined=balance.quarantined)
+            self._heed_warnings()
         return balance.webhooks
+
+    def _heed_warnings(self) -> None:
+        try:
+            for key in heed_warnings(self._engine):
+                _log.warning("the platform has warned the page: a campaign is paused", campaign=key)
+        except DatabaseError as error:  # otn_ingest and otn_watch heed them too
+            _log.error("warnings of the platform could not be heeded", sqlstate=error.sqlstate)
 
     def _answer(self) -> int:
         with transaction(self._engine) as connection:

@@ -41,6 +41,8 @@ class Voice:
 class Voices:
     """One voice a page; pages registered while the process runs are taken up, those without a connection left out.
 
+    A page that was registered with another connection speaks by that one from then on.
+
     Args:
         engine: the project's database.
         environ: where connections are defined; the process's own by default.
@@ -52,6 +54,7 @@ class Voices:
         self._environ = environ
         self._limits = limits
         self._voices: dict[int, Voice] = {}
+        self._retired: list[Voice] = []
         self._told: set[tuple[str, str]] = set()
         self._read_at = -REFRESH_S
 
@@ -65,6 +68,9 @@ class Voices:
             with transaction(self._engine) as connection:
                 pages = list(queries("page").list_pages(connection))
             for page in pages:
+                voice = self._voices.get(page.id)
+                if voice is not None and voice.settings.connection_id != page.connection_id:
+                    self._retired.append(self._voices.pop(page.id))  # its calls are finished; closed at the end
                 if page.id not in self._voices:
                     self._add(page)
             self._read_at = time.monotonic()
@@ -76,7 +82,7 @@ class Voices:
 
     def close(self) -> None:
         """Claim nothing more, finish what is in call."""
-        for voice in self._voices.values():
+        for voice in (*self._voices.values(), *self._retired):
             voice.sender.close()
             voice.client.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from otn.consent import pages
 from otn.database import PsycopgConnection, queries
 from otn.watch.finding import Finding
 
@@ -44,7 +45,7 @@ def _ingest(conn: PsycopgConnection) -> Iterator[Finding]:
         text = f"{backlog.waiting} webhooks wait for ingest, the oldest for {backlog.oldest_s // 60} minutes."
         yield Finding("ingest", "alarm", text, "See that otn_ingest is unpaused and its runs are green.")
     else:
-        yield Finding("ingest", "ok", f"{backlog.waiting} webhooks wait for ingest.")
+        yield Finding("ingest", "ok", f"Webhooks that wait for ingest: {backlog.waiting}.")
 
 
 def _quarantine(conn: PsycopgConnection) -> Iterator[Finding]:
@@ -56,15 +57,16 @@ def _quarantine(conn: PsycopgConnection) -> Iterator[Finding]:
         text = f"The quarantine grows: {backlog.lately} events of the last hour could not be read."
         yield Finding("quarantine", "alarm", text, advice)
     else:
-        text = f"{backlog.quarantined} events could not be read and are kept in quarantine."
+        text = f"Events that could not be read and are kept in quarantine: {backlog.quarantined}."
         yield Finding("quarantine", "warn", text, advice)
 
 
 def _topics(conn: PsycopgConnection) -> Iterator[Finding]:
     unknown = queries("watch").unregistered_topics(conn)
     if unknown:
-        text = f"People opted in to {unknown} topics that are not registered."
-        yield Finding("topics", "warn", text, "See `./otn topics list` and register them by `./otn topics add`.")
+        text = f"Topics that people opted in to and that are not registered: {unknown}."
+        advice = "`./otn topics list` shows them. Register them by `./otn topics add`, or `adopt` what is misspelt."
+        yield Finding("topics", "warn", text, advice)
     else:
         yield Finding("topics", "ok", "Every topic that people opted in to is registered.")
 
@@ -73,8 +75,14 @@ def _responder(conn: PsycopgConnection) -> Iterator[Finding]:
     if queries("watch").has_responder(conn):
         yield Finding("responder", "ok", "The responder is at work.")
         return
+    if not pages.listing(conn):
+        yield Finding("responder", "ok", "No page is registered, so there is nobody to answer.")
+        return
     text = "No responder is connected: rules are answered by otn_ask only, minutes later."
-    yield Finding("responder", "warn", text, "Start `./otn responder`; `./otn up` does so where a page can receive.")
+    advice = (
+        "Run `./otn down` and `./otn up`, which starts it where a page's connection is given, or `./otn responder`."
+    )
+    yield Finding("responder", "warn", text, advice)
 
 
 def _deletions(conn: PsycopgConnection) -> Iterator[Finding]:
@@ -83,4 +91,4 @@ def _deletions(conn: PsycopgConnection) -> Iterator[Finding]:
         text = f"{row.open} requests of people to be deleted are open, the oldest for {row.oldest_s // DAY_S} days."
         yield Finding("deletions", "alarm", text, "See that otn_watch runs, and read the log of its task deletions.")
     else:
-        yield Finding("deletions", "ok", f"{row.open} requests of people to be deleted are open.")
+        yield Finding("deletions", "ok", f"Open requests of people to be deleted: {row.open}.")

@@ -63,7 +63,7 @@ def look(engine: Engine, around: Surroundings) -> list[Finding]:
     if not known:
         found.append(Finding("pages", "warn", "No page is registered.", "Register one by `./otn pages add CONN`."))
     else:
-        found.append(Finding("pages", "ok", f"{len(known)} pages are registered."))
+        found.append(Finding("pages", "ok", f"Pages that are registered: {len(known)}."))
     found += _platform(asked, around)
     # Without these secrets nothing can be received, and `./otn up` starts no receiver.
     if any(page.app_secret and page.verify_token for page in asked.values()):

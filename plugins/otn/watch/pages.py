@@ -85,7 +85,7 @@ def _silence(conn: PsycopgConnection, pages: Sequence[Page]) -> Iterator[Finding
             )
             advice = "See that the receiver can be reached from outside, and look at the app's webhooks."
             yield Finding("silence", "alarm", text, advice, page_id=row.page_id)
-    yield from _rest(pages, told, "silence", "Webhooks come as usual.")
+    yield from _rest(pages, told, "silence", "No unusual silence.")
 
 
 def _answers(conn: PsycopgConnection, pages: Sequence[Page]) -> Iterator[Finding]:

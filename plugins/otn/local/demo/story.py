@@ -15,7 +15,7 @@ from otn.consent import pages, topics
 from otn.database import Engine, make_engine, queries, transaction
 from otn.errors import OtnError, UsageError
 from otn.local import machine
-from otn.local.demo import stand_in
+from otn.local.demo import asking, stand_in
 from otn.local.demo.airflow_api import AirflowApi
 from otn.local.demo.verify import Check, verify
 from otn.local.environment import home_environment
@@ -41,6 +41,9 @@ class Watcher(Progress, Protocol):
 
     def bar(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
         """Long work begins; the function that it yields is told how much is done."""
+
+    def told(self, text: str) -> None:
+        """Something came to its end; ``text`` says how it went."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def _register(environment: Mapping[str, str]) -> None:
             settings = page_settings(read_connection(DEFAULT_PAGE_CONNECTION, environment))
             page = pages.register(connection, settings, stand_in.PAGE_NAME)
             topics.add(connection, page, TOPIC, TITLE)
+            asking.add_rule(connection, page, TOPIC)
     finally:
         engine.dispose()
 
@@ -123,8 +127,10 @@ class _Demo:
         self._airflow = AirflowApi(status.api_url, ADMIN, home.passwords()[ADMIN])
 
     def run(self, subscribers: int) -> Outcome:
-        self._opt_in(subscribers)
+        writers = min(subscribers, asking.WRITERS)
+        self._opt_in(subscribers - writers)
         self._ingest("ingesting what the receiver stored")
+        self._ask(writers)
         key, campaign_id, run_state = self._broadcast()
         self._watcher.stage("waiting for echoes, deliveries and reads")
         self._sandbox.flush(timeout_s=PATIENCE_S)
@@ -161,6 +167,16 @@ class _Demo:
                     done(pending - min(pending, self._pending()))
                 if self._airflow.state("otn_ingest", run) != "success":
                     raise DemoError(f"The run {run} of otn_ingest failed. Look at its log in Airflow.")
+
+    def _ask(self, writers: int) -> None:
+        """Others write a word first, are asked by the responder within seconds, and tap."""
+        self._watcher.stage(f'people write "{asking.WORD}" and are asked')
+        for psid in self._sandbox.people(self._page_id, writers):
+            asked = asking.ask(self._engine, self._sandbox, self._page_id, psid)
+            self._watcher.told(
+                f'"{asking.WORD}" was answered by a request card after {asked.card_s:.2f} s;'
+                f" the tap on it was stored as an opt-in after {asked.token_s:.2f} s"
+            )
 
     def _pending(self) -> int:
         with transaction(self._engine) as connection:
