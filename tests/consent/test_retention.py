@@ -178,6 +178,7 @@ PSID = "28777805391819468"
         b'{"torn": "' + PSID.encode(),
         body(optin("a", psid=PSID)).replace(PSID.encode(), PSID.replace("2", "\\u0032").encode()),
     ],
+    ids=["items", "entries", "changes", "list", "object", "torn", "escaped"],
 )
 def test_a_person_is_taken_out_of_any_body_and_the_number_of_items_stays(raw):
     assert mentioned(raw, {PSID}) == {PSID}
