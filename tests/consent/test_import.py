@@ -102,6 +102,7 @@ def test_a_file_comes_in_once_with_its_provenance(files, inbox):
         (f"1,a,sale,{TIME},x,y", "line_unreadable"),
         (f"1,a\x00b,sale,{TIME},", "not_utf8"),
     ],
+    ids=lambda part: "line" if "," in part else part,  # a line holds the present time, and names must not change
 )
 def test_a_line_that_cannot_be_used_is_refused_with_its_reason_and_the_next_one_comes_in(files, line, reason):
     result = files.csv(line, f"2,good,sale,{TIME},")

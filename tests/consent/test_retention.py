@@ -189,7 +189,11 @@ def test_a_person_is_taken_out_of_any_body_and_the_number_of_items_stays(raw):
     assert PSID.encode() not in cut
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xff", b"[" * 100_000, b'{"a": ' * 3000, b"1" * 5000, body(optin("a")), b'"2"'])
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\xff", b"[" * 100_000, b'{"a": ' * 3000, b"1" * 5000, body(optin("a")), b'"2"'],
+    ids=["empty", "no text", "deep list", "deep object", "long number", "somebody else", "text"],
+)
 def test_a_body_that_names_nobody_stays_as_it_is_whatever_it_is(raw):
     assert without_person(raw, PSID) is None
     assert without_words(raw) is None
