@@ -6,9 +6,9 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from otn.orchestration.ask_params import ask_params
 from otn.orchestration.asking import ask, report, send
 from otn.orchestration.defaults import DEFAULT_ARGS
+from otn.orchestration.forms import ask_params
 
 with DAG(
     dag_id="otn_ask",

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.programs import require
 
 from .conftest import Shell
 
@@ -96,9 +96,7 @@ def test_colours_only_where_a_person_looks(otn: Shell) -> None:
         ended = subprocess.run(command, env=given, capture_output=True, text=True, timeout=60, check=False)
         return ended.stdout
 
-    if not shutil.which("script"):
-        missing = "the program script (package bsdutils or util-linux) is not installed"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    require("script", "bsdutils or util-linux")
     assert "\x1b[3" in shown()
     assert "\x1b[3" not in shown(NO_COLOR="1")
     assert "\x1b[3" not in otn("doctor", code=None).stdout

@@ -6,7 +6,8 @@ import pytest
 
 from otn.errors import UsageError
 from otn.orchestration import asking
-from otn.orchestration.ask_params import ASK_KEYS, AskRequest, ask_params
+from otn.orchestration.ask_params import ASK_KEYS, AskRequest
+from otn.orchestration.forms import ask_params
 from otn.orchestration.sending import HANGING
 from tests.campaign.stage import Stage
 from tests.dags.airflow_runs import Airflow

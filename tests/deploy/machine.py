@@ -7,7 +7,6 @@ Nothing else is changed.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -190,7 +189,3 @@ class Machine:
             redis.terminate()
         for process in (*self.processes.values(), *filter(None, [redis])):
             process.wait(10)
-
-
-def redis_is_here() -> bool:
-    return shutil.which("redis-server") is not None

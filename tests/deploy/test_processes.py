@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections import Counter
@@ -19,7 +18,8 @@ from otn.local.env_file import write_env
 from otn.local.postgres import temporary_server
 from sandbox.control_client import Sandbox
 from sandbox.process import start
-from tests.deploy.machine import Machine, redis_is_here
+from tests.deploy.machine import Machine
+from tests.programs import require
 
 PEOPLE = 40
 CAMPAIGNS = 3
@@ -28,10 +28,6 @@ HEALTHY = ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "r
 pytestmark = [
     pytest.mark.system,
     pytest.mark.timeout(400),
-    pytest.mark.skipif(
-        not redis_is_here() and os.environ.get("CI") != "true",
-        reason="redis-server is not installed (apt: redis-server)",
-    ),
 ]
 
 
@@ -43,6 +39,7 @@ def platform() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, platform: Sandbox) -> Iterator[Machine]:
+    require("redis-server", "redis-server")
     folder = tmp_path_factory.mktemp("deployment")
     page = platform.page()
     connection = {

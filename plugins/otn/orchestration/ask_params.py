@@ -1,4 +1,4 @@
-"""The params of ``otn_ask``: read strictly and without Airflow, and the form that asks for them."""
+"""The params of ``otn_ask``, read strictly and without Airflow."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from otn.orchestration.reading_params import (
 from otn.settings import DEFAULT_PAGE_CONNECTION
 
 if TYPE_CHECKING:
-    from airflow.sdk import Param
-
     from otn.asking.ask import AskSpec
 
 FILTER_KEYS = ("locale", "attributes", "interacted_from", "interacted_until")
@@ -141,98 +139,6 @@ class AskRequest:
 
 
 ASK_KEYS = frozenset(one.name for one in fields(AskRequest))
-
-
-def ask_params() -> dict[str, Param]:
-    """The form of ``otn_ask``, made anew for each DAG."""
-    from airflow.sdk import Param
-
-    asking, audience, safety = "Ask", "Audience", "Safety"
-    return {
-        "topic": Param(
-            None,
-            type=["null", "string"],
-            title="Topic",
-            description="Key of the topic. Empty: nobody is asked; what waits inside the 24 h window is sent.",
-            section=asking,
-        ),
-        "page": Param(
-            None,
-            type=["null", "string"],
-            title="Page",
-            description="Airflow connection of the page. Empty: messenger_default; without a topic every page.",
-            section=asking,
-        ),
-        "ref": Param(
-            None,
-            type=["null", "string"],
-            maxLength=REF_LIMIT,
-            title="Reference",
-            description="A product, a show: comes back with the consent, for filters and texts.",
-            section=asking,
-        ),
-        "include_labels": Param(
-            [],
-            type=["null", "array"],
-            items={"type": "string"},
-            title="With all of these labels",
-            description="One per line. Empty: everyone.",
-            section=audience,
-        ),
-        "exclude_labels": Param(
-            [],
-            type=["null", "array"],
-            items={"type": "string"},
-            title="With none of these labels",
-            description="One per line.",
-            section=audience,
-        ),
-        "filter": Param(
-            {},
-            type=["null", "object"],
-            title="Filter",
-            description="Keys: locale (list), attributes (name to list), interacted_from, interacted_until.",
-            section=audience,
-        ),
-        "max_people": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            title="At most so many people",
-            description="Those whose 24 h end soonest come first. Empty: everyone.",
-            section=audience,
-        ),
-        "stock": Param(
-            1,
-            type="integer",
-            minimum=1,
-            maximum=MOST_STOCK,
-            title="Stock",
-            description="People with so many unspent consents are not asked. More than 1 needs a reason.",
-            section=safety,
-        ),
-        "stock_reason": Param(
-            None,
-            type=["null", "string"],
-            title="Why more than one",
-            description="Kept with the ask.",
-            section=safety,
-        ),
-        "override_reason": Param(
-            None,
-            type=["null", "string"],
-            title="Ask in spite of region and feature",
-            description="Why. Kept with the ask and in the audit. Empty: both are heeded.",
-            section=safety,
-        ),
-        "dry_run": Param(
-            False,  # noqa: FBT003 - Param's default is positional
-            type="boolean",
-            title="Dry run",
-            description="Count and show only; nothing is written, nothing is sent.",
-            section=safety,
-        ),
-    }
 
 
 def _optional(params: Mapping[str, Any], name: str) -> str | None:

@@ -5,11 +5,16 @@ Made anew for each DAG: Airflow writes the values of a run into the very objects
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import Param
 
+from otn.consent.reference import REF_LIMIT
+from otn.orchestration.ask_params import MOST_STOCK
 from otn.settings import DEFAULT_PAGE_CONNECTION
 
 _CAMPAIGN = "Campaign"
+_ASK = "Ask"
 _AUDIENCE = "Audience"
 _SAFETY = "Safety"
 
@@ -55,22 +60,7 @@ def broadcast_params() -> dict[str, Param]:
             description="Airflow connection of the Facebook page.",
             section=_CAMPAIGN,
         ),
-        "include_labels": Param(
-            [],
-            type=["null", "array"],
-            items={"type": "string"},
-            title="With all of these labels",
-            description="One per line. Empty: everyone.",
-            section=_AUDIENCE,
-        ),
-        "exclude_labels": Param(
-            [],
-            type=["null", "array"],
-            items={"type": "string"},
-            title="With none of these labels",
-            description="One per line.",
-            section=_AUDIENCE,
-        ),
+        **_labels(),
         "max_recipients": Param(
             None,
             type=["null", "integer"],
@@ -119,13 +109,7 @@ def broadcast_params() -> dict[str, Param]:
             description="A person sees content, audience and cost, and says yes before anything is sent.",
             section=_SAFETY,
         ),
-        "dry_run": Param(
-            False,  # noqa: FBT003 - Param's default is positional
-            type="boolean",
-            title="Dry run",
-            description="Count and show only; nothing is written, nothing is sent.",
-            section=_SAFETY,
-        ),
+        "dry_run": _dry_run(),
         "if_late": Param(
             "ask",
             type="string",
@@ -184,3 +168,85 @@ def retry_params() -> dict[str, Param]:
             description="Which people are taken up again.",
         ),
     }
+
+
+def ask_params() -> dict[str, Param]:
+    """The form of ``otn_ask``."""
+    return {
+        "topic": _optional_text(
+            "Topic", "Key of the topic. Empty: nobody is asked; what waits inside the 24 h window is sent.", _ASK
+        ),
+        "page": _optional_text(
+            "Page", "Airflow connection of the page. Empty: messenger_default; without a topic every page.", _ASK
+        ),
+        "ref": _optional_text(
+            "Reference",
+            "A product, a show: comes back with the consent, for filters and texts.",
+            _ASK,
+            maxLength=REF_LIMIT,
+        ),
+        **_labels(),
+        "filter": Param(
+            {},
+            type=["null", "object"],
+            title="Filter",
+            description="Keys: locale (list), attributes (name to list), interacted_from, interacted_until.",
+            section=_AUDIENCE,
+        ),
+        "max_people": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="At most so many people",
+            description="Those whose 24 h end soonest come first. Empty: everyone.",
+            section=_AUDIENCE,
+        ),
+        "stock": Param(
+            1,
+            type="integer",
+            minimum=1,
+            maximum=MOST_STOCK,
+            title="Stock",
+            description="People with so many unspent consents are not asked. More than 1 needs a reason.",
+            section=_SAFETY,
+        ),
+        "stock_reason": _optional_text("Why more than one", "Kept with the ask.", _SAFETY),
+        "override_reason": _optional_text(
+            "Ask in spite of region and feature",
+            "Why. Kept with the ask and in the audit. Empty: both are heeded.",
+            _SAFETY,
+        ),
+        "dry_run": _dry_run(),
+    }
+
+
+def _labels() -> dict[str, Param]:
+    texts = {
+        "include_labels": ("With all of these labels", "One per line. Empty: everyone."),
+        "exclude_labels": ("With none of these labels", "One per line."),
+    }
+    return {
+        name: Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string"},
+            title=title,
+            description=description,
+            section=_AUDIENCE,
+        )
+        for name, (title, description) in texts.items()
+    }
+
+
+def _dry_run() -> Param:
+    return Param(
+        False,  # noqa: FBT003 - Param's default is positional
+        type="boolean",
+        title="Dry run",
+        description="Count and show only; nothing is written, nothing is sent.",
+        section=_SAFETY,
+    )
+
+
+def _optional_text(title: str, description: str, section: str, **schema: Any) -> Param:
+    return Param(None, type=["null", "string"], title=title, description=description, section=section, **schema)
