@@ -1,4 +1,4 @@
-"""Take in everything that the receiver stored, each minute."""
+"""Take in everything that the receiver stored, and what others landed, each minute."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from airflow.sdk import DAG
 
 from otn.orchestration.defaults import DEFAULT_ARGS
 from otn.orchestration.ingesting import ingest
+from otn.orchestration.landing import is_set, land
 
 with DAG(
     dag_id="otn_ingest",
@@ -16,7 +17,9 @@ with DAG(
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     tags=["otn", "consent"],
-    description="Ingest stored webhooks",
+    description="Ingest stored webhooks and landed files",
     doc_md=str(Path(__file__).with_suffix(".md")),
 ):
     ingest()
+    if is_set():  # beside it, not behind: neither waits for the other, and each turns the run red
+        land()

@@ -45,4 +45,5 @@ def database(emptied_url: str) -> Iterator[Engine]:
         )
         for row in cursor.fetchall():
             cursor.execute(f"DELETE FROM {row.name}")
+        cursor.execute("INSERT INTO otn.epoch DEFAULT VALUES")
     engine.dispose()

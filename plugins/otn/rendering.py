@@ -25,6 +25,7 @@ _ALLOWED = (
 _TESTS = frozenset({"defined", "undefined", "none"})
 NODES_LIMIT = 200  # of one text; a sentence with a few fields has ten
 TOO_NESTED = "The template is nested too deeply, or has too many parts. Write it more simply."
+_NUMBER_LIMIT = 2**53  # what JSON holds exactly; Jinja writes an endless number into code that then fails
 _FIELD_LIMIT = 500  # characters of one personal field: a name, not a novel
 
 
@@ -153,6 +154,8 @@ def _parse(environment: ImmutableSandboxedEnvironment, text: str) -> nodes.Templ
     except TemplateSyntaxError as error:
         wrong = str(error.message).rstrip(".")
         raise TemplateError(f"The template is broken at line {error.lineno}: {wrong}. Correct it.") from None
+    except (ValueError, OverflowError):
+        raise TemplateError("The template holds a number that is too long. Write it as text.") from None
     for count, node in enumerate(tree.find_all(nodes.Node)):
         if count > NODES_LIMIT:
             raise TemplateError(TOO_NESTED)
@@ -167,6 +170,12 @@ def _check(node: nodes.Node) -> None:
         raise TemplateError(
             f"Line {line} of the template uses {kind}, which is not allowed. Use fields, default and if."
         )
+    if isinstance(node, nodes.Name) and node.name == "self":  # in Jinja the template itself, whatever the person has
+        raise TemplateError(f"Line {line} uses the field 'self', which cannot be one. Choose another name.")
+    if isinstance(node, nodes.Const) and isinstance(node.value, int | float) and not abs(node.value) <= _NUMBER_LIMIT:
+        raise TemplateError(f"Line {line} of the template holds a number that is too large. Write it as text.")
+    if isinstance(node, nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
+        raise TemplateError(f"Line {line} of the template spreads arguments by a star. Write each out.")
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
         raise TemplateError(f"Line {line} uses the filter {node.name!r}. Allowed are: {', '.join(sorted(FILTERS))}.")
     if isinstance(node, nodes.Test) and node.name not in _TESTS:

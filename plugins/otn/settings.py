@@ -13,11 +13,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from otn.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
-DATABASE_CONNECTION = "otn_db"
+DATABASE_CONNECTION = "otn_db"  # the owner of the tables: migrate, otn_purge, the commands
+SENDER_CONNECTION = "otn_db_sender"  # tasks and responder
+RECEIVER_CONNECTION = "otn_db_receiver"
 DEFAULT_PAGE_CONNECTION = "messenger_default"
 DEFAULT_GRAPH_URL = "https://graph.facebook.com"
 DEFAULT_API_VERSION = "v25.0"
 DEFAULT_MESSAGES_PER_SECOND = 30.0
+DEFAULT_MEDIA_PER_SECOND = 10.0  # Meta docs, Messenger rate limiting: audio and video
+DEFAULT_CALLS_PER_PERSON = 200.0  # Meta docs, Messenger rate limiting: in 24 hours
 DEFAULT_SPOOL_BYTES = 1 << 30
 SMALLEST_SPOOL_BYTES = 16_000_000
 
@@ -64,6 +68,9 @@ class PageSettings:
         verify_token: answers the webhook handshake; None when not given.
         api_version: such as ``v25.0``.
         messages_per_second: the page's pace; None switches the pace off.
+        media_per_second: of messages with audio or video; None: as for any other.
+        calls_per_person: calls that the platform allows in 24 hours for each person whom the page can message; None:
+            not counted.
         batch_size: messages in one Graph call at most; None lets the pace decide.
     """
 
@@ -75,6 +82,8 @@ class PageSettings:
     verify_token: str | None = field(default=None, repr=False)
     api_version: str = DEFAULT_API_VERSION
     messages_per_second: float | None = DEFAULT_MESSAGES_PER_SECOND
+    media_per_second: float | None = DEFAULT_MEDIA_PER_SECOND
+    calls_per_person: float | None = None
     batch_size: int | None = None
 
 
@@ -103,6 +112,23 @@ def read_connection(connection_id: str, environ: Mapping[str, str] | None = None
         raise ConfigurationError(
             f"{name} cannot be read as JSON or as a URI ({type(error).__name__}). Correct the variable."
         ) from None
+
+
+def read_database_connection(connection_id: str, environ: Mapping[str, str] | None = None) -> Connection:
+    """Read the database's connection for one kind of work; ``otn_db`` where that kind has none of its own.
+
+    Args:
+        connection_id: ``otn_db_sender`` or ``otn_db_receiver``.
+        environ: the environment; the process's own by default.
+
+    Raises:
+        ConnectionMissingError: neither is set.
+        ConfigurationError: it is set to something that cannot be read.
+    """
+    try:
+        return read_connection(connection_id, environ)
+    except ConnectionMissingError:
+        return read_connection(DATABASE_CONNECTION, environ)
 
 
 def _from_json(connection_id: str, text: str) -> Connection:
@@ -157,7 +183,9 @@ def page_settings(connection: Connection) -> PageSettings:
         app_secret=extra.get("app_secret") or None,
         verify_token=extra.get("verify_token") or None,
         api_version=str(extra.get("api_version") or DEFAULT_API_VERSION),
-        messages_per_second=_pace(name, extra.get("messages_per_second", DEFAULT_MESSAGES_PER_SECOND)),
+        messages_per_second=_pace(name, extra, "messages_per_second", DEFAULT_MESSAGES_PER_SECOND),
+        media_per_second=_pace(name, extra, "media_per_second", DEFAULT_MEDIA_PER_SECOND),
+        calls_per_person=_pace(name, extra, "calls_per_person", _calls_per_person(connection)),
         batch_size=_batch_size(name, extra.get("batch_size")),
     )
 
@@ -170,17 +198,21 @@ def _base_url(connection: Connection) -> str:
     return url.rstrip("/")
 
 
-def _pace(name: str, value: object) -> float | None:
+def _calls_per_person(connection: Connection) -> float | None:
+    """A stand-in has no quota of Meta's."""
+    return DEFAULT_CALLS_PER_PERSON if _base_url(connection) == DEFAULT_GRAPH_URL else None
+
+
+def _pace(name: str, extra: Mapping[str, object], key: str, default: float | None) -> float | None:
+    value = extra.get(key)
     if value in (None, "", "auto"):
-        return DEFAULT_MESSAGES_PER_SECOND
+        return default
     try:
         pace = float(str(value))
     except ValueError:
         pace = -1.0
     if not 0 <= pace <= 1_000_000:  # also false for NaN
-        raise ConfigurationError(
-            f"messages_per_second of the connection {name!r} is {value!r}. Give a number; 0 switches the pace off."
-        )
+        raise ConfigurationError(f"{key} of the connection {name!r} is {value!r}. Give a number; 0 switches it off.")
     return pace or None
 
 
@@ -224,9 +256,9 @@ def sql_folder() -> Path:
 
 
 def campaigns_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Folder of the campaign files: ``OTN_CAMPAIGNS_DIR``, or ``campaigns/`` at the root."""
+    """Folder of the campaign files: ``OTN_CAMPAIGNS_DIR``, below the root unless absolute, or ``campaigns/``."""
     values = os.environ if environ is None else environ
-    return Path(values.get("OTN_CAMPAIGNS_DIR") or ROOT / "campaigns").expanduser()
+    return ROOT / Path(values.get("OTN_CAMPAIGNS_DIR") or "campaigns").expanduser()
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 -- name: open_campaign!
 -- The same key twice, or from two runs at once, is one campaign: the second insert does nothing.
 INSERT INTO otn.campaign (page_id, topic_id, key, message, include_labels, exclude_labels, max_recipients, filter,
-                          result_labels, canary, max_refused, send_at, if_late, late_after, content_hash, needs_approval, created_by)
+                          result_labels, canary, canary_labels, max_refused, send_at, if_late, late_after, content_hash, needs_approval,
+                          created_by)
 VALUES (:page_id, :topic_id, :key, :message, :include_labels, :exclude_labels, :max_recipients, :filter,
-        :result_labels, :canary, :max_refused, :send_at, :if_late, make_interval(secs => :late_after_s), :content_hash, :needs_approval, :actor)
+        :result_labels, :canary, :canary_labels, :max_refused, :send_at, :if_late, make_interval(secs => :late_after_s), :content_hash,
+        :needs_approval, :actor)
 ON CONFLICT (page_id, key) DO NOTHING;
 
 -- name: lock_campaign_by_key^
@@ -37,7 +39,7 @@ ORDER BY c.created_at DESC LIMIT :most;
 -- name: reschedule!
 -- Times and limits may change until the plan is made; the content may not.
 UPDATE otn.campaign SET send_at = :send_at, if_late = :if_late, late_after = make_interval(secs => :late_after_s),
-       canary = :canary, max_refused = :max_refused, result_labels = :result_labels, needs_approval = needs_approval OR :needs_approval
+       canary = :canary, canary_labels = :canary_labels, max_refused = :max_refused, result_labels = :result_labels, needs_approval = needs_approval OR :needs_approval
 WHERE id = :campaign_id AND planned_at IS NULL;
 
 -- name: change_state!
@@ -78,7 +80,8 @@ SELECT pg_advisory_xact_lock(hashtext('otn.plan'), :page_id);
 
 -- name: plan_recipients^
 -- One statement writes every recipient with its token, its frozen personal fields and its chunk, and the reason of
--- everyone left out. Chunks follow subscriber_id, so that each claim walks one stretch of the index.
+-- everyone left out. Chunks follow subscriber_id, so that each claim walks one stretch of the index. The canary are those
+-- who carry one of its labels, and so many of the others.
 WITH audience AS MATERIALIZED (
     SELECT * FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients)
 ), left_out AS (
@@ -86,13 +89,17 @@ WITH audience AS MATERIALIZED (
     SELECT :campaign_id, subscriber_id, reason FROM audience WHERE reason IS NOT NULL
     RETURNING 1
 ), chosen AS (
-    SELECT subscriber_id, token_id, row_number() OVER (ORDER BY subscriber_id) - 1 AS place, count(*) OVER () AS total
-    FROM audience WHERE reason IS NULL
+    SELECT a.subscriber_id, a.token_id, s.labels && :canary_labels::text[] AS first FROM audience a
+    JOIN otn.subscriber s ON s.id = a.subscriber_id WHERE a.reason IS NULL
+), ranked AS (
+    SELECT subscriber_id, token_id, first, row_number() OVER (PARTITION BY first ORDER BY subscriber_id) - 1 AS place,
+           count(*) OVER (PARTITION BY first) AS total
+    FROM chosen
 ), placed AS (
     SELECT subscriber_id, token_id,
-           CASE WHEN place < :canary THEN 0
+           CASE WHEN first OR place < :canary THEN 0
                 ELSE 1 + (place - :canary) / greatest(:rows_per_chunk, ceil((total - :canary) / 300.0))::bigint END AS chunk
-    FROM chosen
+    FROM ranked
 ), planned AS (
     INSERT INTO otn.recipient (campaign_id, subscriber_id, token_id, chunk, variables)
     SELECT :campaign_id, placed.subscriber_id, placed.token_id, placed.chunk,
@@ -140,8 +147,8 @@ WHERE r.campaign_id = :campaign_id AND r.state = 'refused' AND r.retry_worth AND
   AND NOT EXISTS (SELECT FROM otn.recipient o WHERE o.token_id = r.token_id AND o.holds_token);
 
 -- name: ask_unknown_now!
--- A person asks: no further waiting for the next try.
-UPDATE otn.recipient SET not_before = NULL, updated_at = clock_timestamp()
+-- A person asks: no further waiting for the next try, however late it is.
+UPDATE otn.recipient SET not_before = '-infinity', updated_at = clock_timestamp()
 WHERE campaign_id = :campaign_id AND state = 'unknown';
 
 -- name: let_waiting_go!

@@ -6,3 +6,7 @@ SELECT EXISTS (
         AND client_addr IS NOT DISTINCT FROM inet_client_addr()
         AND state_change > clock_timestamp() - make_interval(secs => :seconds)
 );
+
+-- name: has_role(role)$
+-- Whether this login has the rights of a role; asked by name, an unknown role would be an error.
+SELECT CASE WHEN to_regrole(:role) IS NOT NULL THEN pg_has_role(to_regrole(:role), 'USAGE') ELSE false END;

@@ -44,8 +44,11 @@ SELECT subscriber_id, NULL, NULL, NULL, NULL FROM skipped;
 -- name: claim_doubtful
 -- Unknown rows are asked again with the same token, through the same gates as a first send. Whoever does not pass stays
 -- unknown and says why. The expired token of a row in doubt is not asked about: no answer to it would settle anything.
+-- Whoever was called too long ago, for a campaign that has its moment, would perhaps see it only now: a person must want
+-- that (otn_retry sets not_before to -infinity).
 WITH gate AS (
-    SELECT c.id FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id
+    SELECT c.id, CASE WHEN c.send_at IS NOT NULL AND c.if_late <> 'send' THEN clock_timestamp() - c.late_after END AS oldest
+    FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id
     WHERE c.id = :campaign_id AND c.state = 'sending' AND p.halted_at IS NULL
 ), due AS MATERIALIZED (
     SELECT r.campaign_id, r.subscriber_id, t.token_encrypted,
@@ -55,7 +58,11 @@ WITH gate AS (
                 THEN 'suppressed'
                 WHEN t.token_encrypted IS NULL OR t.expires_at <= clock_timestamp() THEN (
                     SELECT CASE WHEN p.erased_at IS NULL THEN 'token_expired' ELSE 'erased' END
-                    FROM otn.subscriber p WHERE p.id = r.subscriber_id) END AS closed
+                    FROM otn.subscriber p WHERE p.id = r.subscriber_id)
+                WHEN r.not_before IS DISTINCT FROM '-infinity' AND gate.oldest > (
+                    SELECT min(a.at) FROM otn.attempt a
+                    WHERE a.campaign_id = r.campaign_id AND a.subscriber_id = r.subscriber_id AND a.step = 'intent')
+                THEN 'late' END AS closed
     FROM gate
     JOIN otn.recipient r ON r.campaign_id = gate.id
     JOIN otn.token t ON t.id = r.token_id
@@ -98,7 +105,7 @@ WHERE campaign_id = :campaign_id AND state = 'sending' AND lease_until <= clock_
 -- How long until a row that another sender holds can be judged; and when the next unknown may be asked.
 SELECT extract(epoch FROM min(lease_until) FILTER (WHERE state = 'sending') - clock_timestamp()) AS lease_s,
        extract(epoch FROM min(greatest(coalesce(not_before, clock_timestamp()), clock_timestamp()))
-               FILTER (WHERE state = 'unknown' AND isfinite(coalesce(not_before, clock_timestamp()))) - clock_timestamp()) AS ask_s
+               FILTER (WHERE state = 'unknown' AND not_before IS DISTINCT FROM 'infinity') - clock_timestamp()) AS ask_s
 FROM otn.recipient WHERE campaign_id = :campaign_id AND state IN ('sending', 'unknown');
 
 -- name: is_due^
@@ -125,6 +132,7 @@ FROM otn.recipient WHERE campaign_id = :campaign_id AND chunk = :chunk AND state
 --   others    further calls of this row that nobody knows the end of
 -- An acceptance always leads to sent. Any other answer counts only when it is on time; and while another call is in
 -- doubt, a refusal of the token as used means that the other call arrived, and any other answer settles nothing.
+-- A token from before a restored backup was put to use may have been spent by a call that the backup does not know.
 -- Rows in doubt are asked again after 1, 2, 4 … 60 s. After a refusal that settles nothing, and after every eighth call,
 -- only a person has them asked again: not_before is infinity.
 WITH answer AS MATERIALIZED (
@@ -142,6 +150,8 @@ WITH answer AS MATERIALIZED (
     SELECT a.*, c.state = 'cancelled' AS given_up, r.state AS was,
            r.attempt_id = a.attempt_id AND r.state IN ('sending', 'unknown') AS on_time,
            CASE WHEN r.state IN ('sending', 'unknown', 'sent') THEN r.unanswered - 1 ELSE r.unanswered END AS others,
+           a.token_used AND EXISTS (
+               SELECT FROM otn.epoch e JOIN otn.token t ON t.opted_in_at < e.restored_at WHERE t.id = r.token_id) AS forgotten,
            NOT r.holds_token AND EXISTS (
                SELECT FROM otn.recipient o WHERE o.token_id = r.token_id AND o.holds_token) AS contested
     FROM fresh
@@ -176,7 +186,8 @@ WITH answer AS MATERIALIZED (
         retry_worth = d.becomes = 'refused' AND coalesce(d.retry_worth, false),
         token_dead = d.becomes = 'refused' AND coalesce(d.token_refused, false),
         token_contested = r.token_contested OR (d.becomes = 'sent' AND d.contested),
-        reason = CASE WHEN d.becomes IN ('sent', 'refused', 'cancelled') THEN NULL
+        reason = CASE WHEN d.becomes = 'refused' AND d.forgotten THEN 'spent_before_restore'
+                      WHEN d.becomes IN ('sent', 'refused', 'cancelled') THEN NULL
                       WHEN d.becomes = 'unknown' AND d.outcome = 'refused' THEN 'refused_in_doubt'
                       ELSE coalesce(d.reason, 'no_answer') END,
         not_before = CASE WHEN d.becomes = 'unknown' AND (d.outcome = 'refused' OR (d.called AND mod(r.attempts, 8) = 0)) THEN 'infinity'
@@ -204,7 +215,7 @@ WITH answer AS MATERIALIZED (
       AND d.outcome <> 'unknown' AND NOT coalesce(d.token_refused, false)
       AND (r.unanswered > 1 OR (r.state = 'sent' AND r.unanswered > 0))
 )
-SELECT d.subscriber_id, d.becomes::text AS state, d.outcome, d.on_time, d.token_used AND d.becomes = 'refused' AS spent_elsewhere
+SELECT d.subscriber_id, d.becomes::text AS state, d.outcome, d.on_time, d.token_used AND d.becomes = 'refused' AND NOT d.forgotten AS spent_elsewhere
 FROM decided d;
 
 -- name: window^

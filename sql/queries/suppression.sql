@@ -13,9 +13,9 @@ WHERE e.id = ANY (:event_ids::bigint[]) AND e.kind = 'message' AND e.detail = 's
   AND p.subscriber_id = e.subscriber_id AND p.reason = 'stop_word' AND p.since < e.occurred_at
   AND (e.topic_id IS NULL OR p.topic_id = e.topic_id
        OR p.topic_id IN (SELECT t.id FROM otn.topic t WHERE t.adopted_by = e.topic_id))
-RETURNING p.subscriber_id;
+RETURNING p.subscriber_id, p.topic_id, p.reason, e.occurred_at AS since;
 
--- name: keep_stops!
+-- name: keep_stops
 -- A stop counts by its own time: messages come late and out of order, and a later start has lifted it already. At the
 -- same instant silence wins. Only new stops are kept, so that what an operator lifted stays lifted.
 INSERT INTO otn.suppression (subscriber_id, topic_id, reason, since, actor)
@@ -29,4 +29,5 @@ WHERE NOT EXISTS (
       AND (e.topic_id IS NULL OR e.topic_id = s.topic_id))
 ORDER BY s.subscriber_id, s.topic_id
 ON CONFLICT (subscriber_id, coalesce(topic_id, 0), reason) DO UPDATE
-SET since = greatest(suppression.since, excluded.since), actor = excluded.actor;
+SET since = greatest(suppression.since, excluded.since), actor = excluded.actor
+RETURNING subscriber_id, topic_id, reason, since;

@@ -100,11 +100,12 @@ UPDATE otn.topic SET adopted_by = :adopted_by WHERE id = :id;
 -- A payload that held a reference gives it to the tokens that came with it.
 UPDATE otn.token SET topic_id = :adopted_by, ref = coalesce(ref, :ref) WHERE topic_id = :id;
 
--- name: copy_silence!
+-- name: copy_silence
 -- Whoever stopped the one has stopped the other; only ever forward in time.
 INSERT INTO otn.suppression (subscriber_id, topic_id, reason, since, actor, note)
 SELECT s.subscriber_id, :adopted_by, s.reason, s.since, s.actor, s.note FROM otn.suppression s
 WHERE s.topic_id = :id
 ORDER BY s.subscriber_id
 ON CONFLICT (subscriber_id, coalesce(topic_id, 0), reason) DO UPDATE
-SET since = greatest(suppression.since, excluded.since);
+SET since = greatest(suppression.since, excluded.since)
+RETURNING subscriber_id, topic_id, reason, since;

@@ -120,6 +120,14 @@ WHERE c.state = 'sending'
       < clock_timestamp() - make_interval(secs => :idle_s)
 ORDER BY c.id;
 
+-- name: campaigns_of_files
+-- Campaigns under way, and the file that the last of their runs has read.
+SELECT c.page_id, p.connection_id AS page, c.key, c.state::text, c.planned_at IS NOT NULL AS planned, f.file
+FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id
+CROSS JOIN LATERAL (SELECT a.detail ->> 'file' AS file FROM otn.audit a
+                    WHERE a.campaign_id = c.id AND a.action = 'read file' ORDER BY a.at DESC, a.id DESC LIMIT 1) f
+WHERE c.state NOT IN ('finished', 'cancelled') ORDER BY c.id;
+
 -- name: runs_of
 -- The runs that may still be at work on it.
 SELECT dag_id, run_id FROM otn.campaign_run WHERE campaign_id = :campaign_id ORDER BY dag_id, run_id;

@@ -10,12 +10,12 @@ CROSS JOIN LATERAL (
         WHERE m.page_id = p.id AND m.state = 'waiting' AND m.cause <> 'ask'
           AND (m.not_before IS NULL OR m.not_before <= clock_timestamp())
         LIMIT :most) AS one) AS due
-WHERE p.halted_at IS NULL AND due.answers > 0
+WHERE p.halted_at IS NULL AND due.answers > 0 AND NOT EXISTS (SELECT FROM otn.epoch WHERE halted_at IS NOT NULL)
 ORDER BY p.id;
 
 -- name: due^
 -- What of a page may be sent now, up to a bound, and how soon the first may that was told to wait.
--- Nothing while the page is halted.
+-- Nothing while the page is halted, or all sending.
 SELECT (SELECT count(*) FROM (
            SELECT FROM otn.window_message m
            WHERE m.page_id = p.id AND m.state = 'waiting' AND m.cause <> 'ask'
@@ -26,7 +26,8 @@ SELECT (SELECT count(*) FROM (
              AND (m.not_before IS NULL OR m.not_before <= clock_timestamp()) LIMIT :most) AS one) AS asks,
        (SELECT extract(epoch FROM min(m.not_before) - clock_timestamp())::float FROM otn.window_message m
         WHERE m.page_id = p.id AND m.state = 'waiting' AND m.not_before > clock_timestamp()) AS wait_s
-FROM otn.page p WHERE p.id = :page_id AND p.halted_at IS NULL;
+FROM otn.page p
+WHERE p.id = :page_id AND p.halted_at IS NULL AND NOT EXISTS (SELECT FROM otn.epoch WHERE halted_at IS NOT NULL);
 
 -- name: hold
 -- What is due, with its people: two senders never judge two messages of one person at once. Whom another one holds, or an
@@ -42,15 +43,16 @@ FOR NO KEY UPDATE OF m, p SKIP LOCKED;
 -- name: claim
 -- In one statement: the rows held, a fresh attempt id, the lease, the committed intent; and at this last moment whoever
 -- may not be written to any more is skipped. The person said stop after what is answered: silenced. A confirmation of the
--- stop itself is not. Who got another card of the kind since, or holds enough tokens by now, gets no second one; of two
+-- stop itself is not. What came before a restored backup was put to use may have been answered already. Who got another card of the kind since, or holds enough tokens by now, gets no second one; of two
 -- cards of a kind in one claim the second waits to be judged by what became of the first.
 WITH gate AS (
-    SELECT id FROM otn.page WHERE id = :page_id AND halted_at IS NULL
+    SELECT p.id, e.restored_at FROM otn.page p CROSS JOIN otn.epoch e WHERE p.id = :page_id AND p.halted_at IS NULL
 ), due AS MATERIALIZED (
     SELECT m.id,
            m.card AND row_number() OVER (PARTITION BY m.subscriber_id, m.card, m.topic_id, m.ref ORDER BY m.id) > 1 AS twin,
            CASE WHEN p.erased_at IS NOT NULL THEN 'erased'
                 WHEN m.not_after <= clock_timestamp() THEN 'window_closed'
+                WHEN m.cause <> 'ask' AND coalesce(e.occurred_at, m.created_at) < gate.restored_at THEN 'restored'
                 WHEN m.cause <> 'stop' AND otn.silenced(m.subscriber_id, m.topic_id,
                      CASE WHEN m.cause <> 'ask' THEN coalesce(e.occurred_at, m.created_at) ELSE (
                          SELECT coalesce(max(t.opted_in_at), '-infinity') FROM otn.token t
@@ -156,7 +158,7 @@ WHERE state = 'waiting' AND not_after <= clock_timestamp() AND page_id = :page_i
 
 -- name: stuck
 -- Pages whose messages wait although they may not be sent: a person must act.
-SELECT p.id, p.connection_id, p.halt_reason, count(*) AS waiting
-FROM otn.page p JOIN otn.window_message m ON m.page_id = p.id AND m.state = 'waiting'
-WHERE p.halted_at IS NOT NULL AND (:page_id::integer IS NULL OR p.id = :page_id)
-GROUP BY p.id ORDER BY p.id;
+SELECT p.id, p.connection_id, coalesce(p.halt_reason, e.halt_reason) AS halt_reason, count(*) AS waiting
+FROM otn.page p CROSS JOIN otn.epoch e JOIN otn.window_message m ON m.page_id = p.id AND m.state = 'waiting'
+WHERE (p.halted_at IS NOT NULL OR e.halted_at IS NOT NULL) AND (:page_id::integer IS NULL OR p.id = :page_id)
+GROUP BY p.id, e.halt_reason ORDER BY p.id;

@@ -444,6 +444,26 @@ def test_retrying_the_unknown_asks_them_now_however_often_they_were_asked(stage:
     assert len(ledger.claim(stage.engine, source, most=9, lease_s=9, sender="me").rows) == 1
 
 
+@pytest.mark.parametrize(
+    ("moment", "if_late", "asked"),
+    [("now()", "ask", 0), ("now()", "cancel", 0), ("now()", "send", 1), ("NULL", "ask", 1)],
+)
+def test_who_was_called_too_long_ago_is_asked_again_only_when_a_person_wants_it(
+    stage: Stage, moment: str, if_late: str, asked: int
+) -> None:
+    stage.opt_in(1)
+    campaign = stage.planned()
+    stage.sql(f"UPDATE otn.campaign SET send_at = {moment}, if_late = '{if_late}', late_after = '0'")
+    answer(stage, campaign, claim(stage, campaign)[0], "unknown", reason="timeout")
+    stage.sql("UPDATE otn.recipient SET not_before = NULL")
+    source = ledger.Doubtful(campaign)
+    assert len(ledger.claim(stage.engine, source, most=9, lease_s=9, sender="me").rows) == asked
+    if not asked:
+        assert stage.report(campaign)["unknown_reasons"] == {"late": 1}
+        assert control.retry(stage.engine, campaign, scope="unknown", actor="ops") == 1
+        assert len(ledger.claim(stage.engine, source, most=9, lease_s=9, sender="me").rows) == 1
+
+
 def test_a_row_whose_sender_died_is_among_the_unknown(stage: Stage) -> None:
     stage.opt_in(1)
     campaign = stage.planned()

@@ -20,14 +20,14 @@ def opted_in(otn: Shell, database: Engine, platform: Handle, page_id: str) -> st
         cursor.execute(
             "WITH who AS (INSERT INTO otn.subscriber (page_id, psid) SELECT id, %s FROM otn.page RETURNING id)"
             " INSERT INTO otn.token (subscriber_id, topic_id, token_hash, token_encrypted, opted_in_at, expires_at)"
-            " SELECT who.id, t.id, sha256('x'), %s, now(), now() + interval '300 days' FROM who, otn.topic t",
-            (psid, keyring.encrypt(tap["token"].encode(), "token")),
+            " SELECT who.id, t.id, %s, %s, now(), now() + interval '300 days' FROM who, otn.topic t",
+            (psid, keyring.digest("token", page_id, tap["token"]), keyring.encrypt(tap["token"].encode(), "token")),
         )
     return psid
 
 
 def used_tokens(otn: Shell) -> list[str]:
-    return [check["level"] for check in otn.json("doctor")["checks"] if check["subject"] == "used tokens"]
+    return [check["level"] for check in otn.json("doctor")["checks"] if check["id"] == "page.calibration"]
 
 
 def test_after_a_calibration_the_doctor_is_content(

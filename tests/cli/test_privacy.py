@@ -57,7 +57,23 @@ def test_migrate_and_a_command_carry_out_what_a_restored_backup_has_lost(
     assert "1 people stood in the erasure journal" in said.stderr
     assert sql(database, "SELECT count(*) FROM otn.subscriber WHERE psid = %s", PSID) == [(0,)]
     again = inside("privacy", "erasures", "apply", "--json", OTN_ERASURE_JOURNAL=str(journal))
-    assert json.loads(again.stdout) == {"journal": 1, "unreadable": 1, "erased": 0}
+    assert json.loads(again.stdout) == {"journal": 1, "unreadable": 1, "erased": 0, "silenced": 0, "lifted": 0}
+
+
+def test_migrate_says_who_asked_for_silence_since_the_backup(
+    otn: Shell, inside: Inside, campaign: str, database: Engine
+) -> None:
+    inside("privacy", "suppress", PSID)
+    inside("privacy", "suppress", PSID, "--topic", "restock")
+    inside("privacy", "release", PSID)
+    lines = (Path(otn.environ["OTN_HOME"]) / "silences.jsonl").read_text().splitlines()
+    assert [json.loads(line)["lifted"] for line in lines] == [False, False, True]
+    assert not any(PSID in line or "restock" in line for line in lines)
+    sql(database, "DELETE FROM otn.suppression WHERE reason = 'operator'")
+    sql(database, "DELETE FROM otn.silence_mark")
+    assert "1 stop words and objections" in otn("migrate").stderr
+    again = json.loads(inside("privacy", "erasures", "apply", "--json").stdout)
+    assert (again["silenced"], again["lifted"]) == (0, 0)
 
 
 @pytest.mark.parametrize(

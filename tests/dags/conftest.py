@@ -28,15 +28,18 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402 - Airflow reads its environment once
+from sqlalchemy import make_url  # noqa: E402
 
 from otn.crypto import Keyring, new_key, read_keyring  # noqa: E402
 from otn.database import Engine, transaction  # noqa: E402
+from otn.local.logins import SENDER  # noqa: E402
 from otn.messenger.client import MessengerClient, PageCredentials  # noqa: E402
 from otn.settings import PageSettings  # noqa: E402
 from sandbox.control_client import Sandbox  # noqa: E402
 from sandbox.process import start  # noqa: E402
 from tests.campaign.stage import Stage  # noqa: E402
 from tests.dags.airflow_runs import Airflow  # noqa: E402
+from tests.logins import url_of  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -110,18 +113,7 @@ def stage(
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, settings: PageSettings, database_url: str) -> None:
-    """Define the connections that tasks ask Airflow for."""
-    from sqlalchemy import make_url
-
-    url = make_url(database_url)
-    database: dict[str, Any] = {
-        "conn_type": "postgres",
-        "host": url.query.get("host") or url.host,
-        "port": url.port or url.query.get("port"),
-        "login": url.username,
-        "password": url.password,
-        "schema": url.database,
-    }
+    """Define the connections that tasks ask Airflow for. Tasks get the rights of senders and no more."""
     page = {
         "conn_type": "messenger",
         "host": settings.base_url,
@@ -129,8 +121,22 @@ def connect(monkeypatch: pytest.MonkeyPatch, settings: PageSettings, database_ur
         "password": settings.access_token,
         "extra": {"app_secret": settings.app_secret, "messages_per_second": settings.messages_per_second or 0},
     }
-    monkeypatch.setenv("AIRFLOW_CONN_OTN_DB", json.dumps(database))
+    monkeypatch.setenv("AIRFLOW_CONN_OTN_DB", json.dumps(postgres_connection(database_url)))
+    monkeypatch.setenv(SENDER.variable, json.dumps(postgres_connection(url_of(SENDER, database_url))))
     monkeypatch.setenv("AIRFLOW_CONN_MESSENGER_DEFAULT", json.dumps(page))
+
+
+def postgres_connection(database_url: str) -> dict[str, Any]:
+    """A database as a connection says it."""
+    url = make_url(database_url)
+    return {
+        "conn_type": "postgres",
+        "host": url.query.get("host") or url.host,
+        "port": url.port or url.query.get("port"),
+        "login": url.username,
+        "password": url.password,
+        "schema": url.database,
+    }
 
 
 @pytest.fixture(autouse=True)

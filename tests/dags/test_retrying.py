@@ -4,6 +4,7 @@ import psycopg2
 import pytest
 
 from otn.database import DatabaseAwayError, DatabaseError
+from otn.database.schema import SchemaAheadError, SchemaBehindError
 from otn.errors import ConfigurationError, OtnError, UsageError
 from otn.messenger.messages import MessageError
 from otn.orchestration.retrying import RETRIES, OtnRetryPolicy
@@ -38,6 +39,11 @@ def test_the_unexpected_gets_a_few_tries_counted_anew_after_a_clear(error: Excep
     assert decide(error, 4)[0] == "fail"
     assert decide(error, 13, RETRIES + 10)[0] == "retry"
     assert decide(error, 14, RETRIES + 10)[0] == "fail"
+
+
+def test_new_code_waits_for_the_tables_and_old_code_gives_up() -> None:
+    assert decide(SchemaBehindError(), RETRIES) == ("retry", 15)
+    assert decide(SchemaAheadError())[0] == "fail"
 
 
 def test_a_deadlock_is_no_reason_to_give_up() -> None:

@@ -5,6 +5,7 @@ import json
 import smtplib
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -124,6 +125,31 @@ def test_a_campaign_whose_run_lives_is_left_alone(
     _end(run_id)
     airflow.run("otn_watch")
     assert stage.sql("SELECT state::text FROM otn.campaign") == [("interrupted",)]
+
+
+def test_a_campaign_whose_file_is_gone_has_no_run_that_lives(
+    airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    campaign = _planned(stage)
+    stage.sql("UPDATE otn.campaign SET started_at = now() - interval '1 hour'")
+    stage.sql("SET session_replication_role = replica; UPDATE otn.audit SET at = now() - interval '1 hour'")
+    stage.sql(
+        "INSERT INTO otn.campaign_run VALUES (%s, 'otn_campaign_spring', %s, now() - interval '1 hour')",
+        *(campaign, _run_of("otn_campaign_spring")),
+    )
+    stage.sql(
+        "INSERT INTO otn.audit (actor, action, campaign_id, detail, at)"
+        " VALUES ('otn', 'read file', %s, '{\"file\": \"spring.yaml\"}', now() - interval '1 hour')",
+        campaign,
+    )
+    monkeypatch.setenv("OTN_CAMPAIGNS_DIR", str(tmp_path / "away"))
+    airflow.run("otn_watch")
+    assert stage.sql("SELECT state::text FROM otn.campaign") == [("sending",)]  # it may only be away for a moment
+    monkeypatch.setenv("OTN_CAMPAIGNS_DIR", str(tmp_path))
+    airflow.run("otn_watch")
+    assert stage.sql("SELECT state::text FROM otn.campaign") == [("interrupted",)]
+    said = [row[0] for row in stage.sql("SELECT sentence FROM otn.alarm WHERE kind = 'campaign_file' ORDER BY id")]
+    assert ["is not there" in said[0], "its file spring.yaml is gone" in said[1]] == [True, True]
 
 
 def _run_of(dag_id: str) -> str:

@@ -10,11 +10,15 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 from sqlalchemy import make_url
 
@@ -26,7 +30,8 @@ from tests.deploy.compose_file import ROOT
 
 PATIENCE_S = 120.0
 POLL_S = 0.2
-PORTS = ("api", "receiver", "redis", "health", "triggerer", "worker-1", "worker-2", "worker-log")
+RESTART_S = 1.0
+PORTS = ("api", "receiver", "redis", "health", "health-2", "triggerer", "worker-1", "worker-2", "worker-log")
 
 
 class Machine:
@@ -47,6 +52,10 @@ class Machine:
         self.ports["postgres"] = make_url(postgres_url).port or 0
         self.file = compose_file.filled(dotenv)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ways: dict[str, int] = {}  # to Postgres, of those who do not go straight
+        self.restarts: Counter[str] = Counter()
+        self.pages: dict[str, str] = {}  # of the sandbox, by connection
+        self._begun: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     @property
     def api_url(self) -> str:
@@ -60,7 +69,7 @@ class Machine:
         """What a service's programs find here."""
         given = compose_file.environment(self.file["services"][service], self.dotenv)
         here = {
-            "@postgres:5432": f"@{HOST}:{self.ports['postgres']}",
+            "@postgres:5432": f"@{HOST}:{self.ways.get(name or service, self.ports['postgres'])}",
             "@redis:6379": f"@{HOST}:{self.ports['redis']}",
             "http://api-server:8080": self.api_url,
             "http://receiver:8081": self.receiver_url,
@@ -77,7 +86,9 @@ class Machine:
             "AIRFLOW_HOME": str(self.folder / "airflow"),
             "AIRFLOW__API__HOST": HOST,
             "AIRFLOW__API__PORT": str(self.ports["api"]),
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(self.ports["health"]),
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(
+                self.ports["health-2" if name == "scheduler-2" else "health"]
+            ),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports["triggerer"]),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports.get(name or service, self.ports["worker-log"])),
             "OTN_RECEIVER_PORT": str(self.ports["receiver"]),
@@ -103,7 +114,8 @@ class Machine:
 
     def start(self, service: str, name: str | None = None, *more: str) -> None:
         """Start a service in the background."""
-        log = (self.folder / f"{name or service}.log").open("wb")
+        self._begun[name or service] = service, more
+        log = (self.folder / f"{name or service}.log").open("ab")
         with log:
             self.processes[name or service] = subprocess.Popen(
                 [*self.command(service), *more],
@@ -114,6 +126,48 @@ class Machine:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def kill(self, name: str) -> None:
+        """End a service and all that it started, as a machine that lost its power; nobody starts it again."""
+        process = self.processes.pop(name)
+        tree: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            head = psutil.Process(process.pid)
+            for _ in range(2):  # one may be born while the others are stopped
+                tree = [head, *head.children(recursive=True)]
+                for one in tree:
+                    with suppress(psutil.NoSuchProcess):
+                        one.suspend()
+        for one in tree:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait(10)
+
+    def name_of(self, pid: int) -> str | None:
+        """The service that a process belongs to."""
+        above = {pid, *(one.pid for one in psutil.Process(pid).parents())}
+        return next((name for name, process in self.processes.items() if process.pid in above), None)
+
+    @contextmanager
+    def restarting(self) -> Iterator[None]:
+        """Meanwhile, start again what ends: ``restart: unless-stopped``."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(RESTART_S):
+                for name, process in list(self.processes.items()):
+                    if name in self._begun and process.poll() is not None:
+                        self.restarts[name] += 1
+                        service, more = self._begun[name]
+                        self.start(service, name, *more)
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()
 
     def start_redis(self) -> None:
         """Redis, from this machine, with the settings of its service."""

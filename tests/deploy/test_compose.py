@@ -18,7 +18,9 @@ import yaml
 from otn.cli.app import app
 from otn.local.airflow_settings import TUNABLE
 from otn.local.dotenv import read_dotenv
+from otn.local.logins import RECEIVER, SENDER, Kind
 from otn.local.postgres import SETTINGS
+from otn.settings import read_connection
 from tests.deploy import compose_file
 from tests.deploy.compose_file import FILE, ROOT
 
@@ -165,20 +167,45 @@ def test_everybody_gets_only_the_secrets_that_are_theirs(services: dict[str, Any
         values = "\n".join(compose_file.environment(services[service], dotenv).values())
         return {name.removeprefix("DEPLOY_") for name, value in secrets.items() if value in values}
 
-    keys = {"ENCRYPTION_KEYS", "HASH_KEY", "OTN_DB_PASSWORD"}
-    airflow = keys | {"FERNET_KEY", "JWT_SECRET", "API_SECRET_KEY", "AIRFLOW_DB_PASSWORD", "REDIS_PASSWORD"}
+    keys = {"ENCRYPTION_KEYS", "HASH_KEY"}
+    sender, receiver, owner = {"SENDER_DB_PASSWORD"}, {"RECEIVER_DB_PASSWORD"}, {"OTN_DB_PASSWORD"}
+    own = {"FERNET_KEY", "JWT_SECRET", "API_SECRET_KEY", "AIRFLOW_DB_PASSWORD", "REDIS_PASSWORD"}
+    airflow = keys | sender | own
     assert {name: held(name) for name in services} == {
         "postgres": {"POSTGRES_PASSWORD"},
         "redis": {"REDIS_PASSWORD"},
-        "receiver": keys,
-        "responder": keys,
-        "init": airflow | {"POSTGRES_PASSWORD", "ADMIN_PASSWORD"},
-        "cli": airflow,
+        "receiver": keys | receiver,
+        "responder": keys | sender,
+        "init": airflow | owner | receiver | {"POSTGRES_PASSWORD", "ADMIN_PASSWORD"},
+        "cli": airflow | owner,
         **dict.fromkeys(OF_AIRFLOW, airflow),
+        "worker": airflow | owner,
     }
     assert not [
         name for name, one in services.items() if any(value in str(one["command"]) for value in secrets.values())
     ]
+
+
+def test_each_program_goes_into_the_database_by_a_login_of_its_own(
+    services: dict[str, Any], dotenv: Path, tmp_path: Path
+) -> None:
+    def login(service: dict[str, Any], kind: Kind) -> str | None:
+        variable = service["environment"].get(kind.variable)
+        return read_connection(kind.connection_id, {kind.variable: variable}).login if variable else None
+
+    assert login(services["receiver"], RECEIVER) == RECEIVER.login
+    assert "AIRFLOW_CONN_OTN_DB" not in services["receiver"]["environment"]
+    for name in ("responder", "worker", "scheduler"):
+        assert login(services[name], SENDER) == SENDER.login
+        assert login(services[name], RECEIVER) is None
+    assert ["AIRFLOW_CONN_OTN_DB" in services[name]["environment"] for name in ("responder", "worker", "init")] == [
+        False,
+        True,
+        True,
+    ]
+    own = tmp_path / ".env"  # a server of one's own without logins: the owner's for all
+    own.write_text(dotenv.read_text() + "DEPLOY_OTN_DB='postgres://me:pw@db:5432/otn'\n")
+    assert login(compose_file.filled(own)["services"]["receiver"], RECEIVER) == "me"
 
 
 def test_all_parts_of_airflow_have_the_same_settings(services: dict[str, Any]) -> None:
@@ -267,12 +294,18 @@ def test_kubernetes_runs_the_same_commands_and_holds_no_secret(services: dict[st
     items = yaml.safe_load(text)["items"]
     claims = {item["metadata"]["name"] for item in items if item["kind"] == "PersistentVolumeClaim"}
     found: dict[str, Any] = {}
+    secrets: dict[str, list[str]] = {}
     for pod in (item["spec"]["template"]["spec"] for item in items if "template" in item["spec"]):
         (container,) = pod["containers"]
         found[container["name"]] = container["command"]
         assert pod["securityContext"]["runAsNonRoot"]
-        assert container["envFrom"] == [{"secretRef": {"name": "otn"}}]
+        secrets[container["name"]] = [one["secretRef"]["name"] for one in container["envFrom"]]
         assert all(volume["persistentVolumeClaim"]["claimName"] in claims for volume in pod.get("volumes", []))
+    assert secrets == {
+        "init": ["otn", "otn-owner", "otn-sender", "otn-receiver"],
+        "receiver": ["otn", "otn-receiver"],
+        "responder": ["otn", "otn-sender"],
+    }
     assert set(found) == {"init", "receiver", "responder"}
     for name, command in found.items():
         assert command == ["python", "-m", "otn", *services[name]["command"]]

@@ -15,13 +15,16 @@ from otn.local.environment import (
     caller_environment,
     can_receive,
     can_send,
+    environment_of,
     home_environment,
     program_environment,
     without_secrets,
 )
 from otn.local.home import Home
+from otn.local.logins import KINDS, RECEIVER, SENDER, Kind
+from otn.local.programs import RECEIVER as RECEIVER_PROGRAM
 from otn.local.programs import RESPONDER, system_programs
-from otn.settings import database_url, read_connection
+from otn.settings import database_url, read_connection, read_database_connection
 
 PORTS = {"postgres": 21001, "api": 21002, "receiver": 21003}
 SECRETS = {"app_secret": "app-s3cret", "verify_token": "verify-s3cret"}
@@ -95,6 +98,47 @@ def test_the_connection_otn_db_is_the_embedded_one_unless_given(home: Home) -> N
     assert program_environment(home, given, PORTS)["AIRFLOW_CONN_OTN_DB"] == "postgres://u:p@db:5/x"
     empty = program_environment(home, {"AIRFLOW_CONN_OTN_DB": ""}, PORTS)
     assert database_url(read_connection("otn_db", empty)) == url
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=["sender", "receiver"])
+def test_a_program_that_faces_strangers_is_given_its_own_login_and_nothing_of_the_owners(
+    home: Home, kind: Kind
+) -> None:
+    environment = program_environment(home, {"AIRFLOW_CONN_MESSENGER_DEFAULT": PAGE}, PORTS)
+    name = RECEIVER_PROGRAM if kind == RECEIVER else RESPONDER
+    (given,) = (one.environment for one in system_programs(environment, PORTS) if one.name == name)
+    assert given == environment_of(kind, environment)
+    assert database_url(read_database_connection(kind.connection_id, given)) == (
+        f"postgresql+psycopg2://{kind.login}:{home.secrets()[kind.secret]}@127.0.0.1:21001/otn"
+    )
+    secrets = home.secrets()
+    theirs = {secrets[name] for name in (kind.secret, "OTN_ENCRYPTION_KEYS", "OTN_HASH_KEY")}
+    text = json.dumps(dict(given))
+    assert {secret for secret in secrets.values() if secret in text} == theirs
+    assert given["AIRFLOW_CONN_MESSENGER_DEFAULT"] == PAGE
+
+
+def test_a_database_of_the_callers_gets_no_login_of_the_home(home: Home) -> None:
+    given = {"AIRFLOW_CONN_OTN_DB": "postgres://u:p@db:5/x"}
+    environment = program_environment(home, given, PORTS)
+    for kind in KINDS:
+        assert kind.variable not in environment
+        assert read_database_connection(kind.connection_id, environment_of(kind, environment)).login == "u"
+    given |= {RECEIVER.variable: "postgres://door:p@db:5/x"}
+    found = environment_of(RECEIVER, program_environment(home, given, PORTS))
+    assert read_database_connection(RECEIVER.connection_id, found).login == "door"
+    assert "AIRFLOW_CONN_OTN_DB" not in found
+
+
+def test_a_home_of_an_older_version_works_until_it_is_started_again(home: Home) -> None:
+    lines = home.secrets_file.read_text().splitlines(keepends=True)
+    home.secrets_file.write_text(
+        "".join(line for line in lines if not line.startswith((SENDER.secret, RECEIVER.secret)))
+    )
+    environment = program_environment(home, {}, PORTS)
+    assert read_database_connection(SENDER.connection_id, environment).login == "otn"
+    home.create()
+    assert read_database_connection(SENDER.connection_id, program_environment(home, {}, PORTS)).login == SENDER.login
 
 
 def test_keys_of_the_caller_go_before_those_of_the_home(home: Home) -> None:

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from otn.local import postgres
+from otn.local import logins, postgres
 from otn.local.account import postgres_account
 from otn.local.home import Home
 from otn.local.postgres import PostgresError, Server
@@ -124,12 +124,17 @@ def test_roles_are_no_superusers_and_own_their_database(running: Server) -> None
     try:
         here = Server(running.data, port, "secret", running.account)
         for password in ("first", "second"):  # twice, with another password: the newest holds
-            postgres.ensure_database(here, "otn", "otn", password)
+            logins.ensure_database(here, "otn", "otn", password)
         assert _ask(here.url("otn", "otn", "second"), "SELECT rolsuper FROM pg_roles WHERE rolname = 'otn'") == "False"
         assert _ask(here.url("otn", "otn", "second"), "SHOW server_encoding") == "UTF8"
         with pytest.raises(psycopg2.OperationalError):
             psycopg2.connect(here.url("otn", "otn", "first").replace("+psycopg2", ""))
         assert "'secret'" not in repr(here)
+        for password in ("first", "second"):
+            logins.ensure_login(here, "otn_login_receiver", password, "otn_receiver")
+        login = here.url("otn", "otn_login_receiver", "second")
+        assert _ask(login, "SELECT pg_has_role('otn_receiver', 'USAGE') AND NOT pg_has_role('otn', 'MEMBER')") == "True"
+        assert _ask(login, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'otn_receiver'") == "False"
     finally:
         postgres._stop(process)
 
@@ -139,7 +144,7 @@ def test_it_comes_up_after_a_hard_kill_although_the_old_number_lives_again(
 ) -> None:
     process, port = postgres._start(running, [])
     here = Server(running.data, port, "secret", running.account)
-    postgres.ensure_database(here, "otn", "otn", "pw")
+    logins.ensure_database(here, "otn", "otn", "pw")
     servers = serving(running.data)
     process.send_signal(signal.SIGKILL)
     process.wait()

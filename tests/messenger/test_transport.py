@@ -44,7 +44,7 @@ def test_refused_connection_is_proven_without_effect(connect):
 
 
 def test_unknown_name_is_proven_without_effect(connect):
-    result = connect("http://no-such-host.invalid").send(REQUEST)
+    result = connect("https://no-such-host.invalid").send(REQUEST)
     assert nothing_happened(result)
     assert result.reason == "name_not_resolved"
 
@@ -299,8 +299,8 @@ def test_netrc_of_the_machine_does_not_replace_the_token(platform, client, tmp_p
 
 def test_a_proxy_is_used_and_the_token_survives_it(platform, connect, monkeypatch):
     monkeypatch.setenv("http_proxy", platform.url)
-    assert connect("http://graph.invalid").send(REQUEST).outcome is Outcome.SENT
-    assert platform.received[0].target == f"http://graph.invalid/v25.0/{PAGE}/messages"
+    assert connect("http://127.0.0.2").send(REQUEST).outcome is Outcome.SENT
+    assert platform.received[0].target == f"http://127.0.0.2/v25.0/{PAGE}/messages"
     assert platform.received[0].headers["authorization"] == f"Bearer {TOKEN}"
 
 

@@ -21,14 +21,16 @@ from sqlalchemy import make_url
 
 from otn.crypto import Keyring, new_key, read_keyring
 from otn.database import Engine, transaction
+from otn.local.logins import RECEIVER
 from otn.messenger.signature import sign
 from otn.settings import ROOT
 from otn.web.receiver import Registry, create_app
 from otn.web.receiver.deletion import Deletions
 from otn.web.receiver.keeper import Keeper
 from otn.web.receiver.line import Line
-from otn.web.receiver.server import _listen
+from otn.web.receiver.server import _listen, server_config
 from otn.web.spool import Spool
+from tests.logins import url_of
 
 APP_SECRET = "the secret of the app"
 VERIFY_TOKEN = "the token of the handshake"
@@ -104,7 +106,7 @@ def receiver_at(database: Engine, keyring: Keyring, tmp_path: Path) -> Iterator[
         registry = Registry(Line(url), environ or ENVIRON, refresh_seconds)
         deletions = Deletions(Line(url), keyring, public_url)
         app = create_app(keeper, registry, deletions)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, log_level="warning"))
+        server = uvicorn.Server(server_config(app))
         listener = _listen("127.0.0.1", 0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         running.append((server, thread, [*keeper._all_lines, registry.line, deletions._line]))
@@ -121,7 +123,8 @@ def receiver_at(database: Engine, keyring: Keyring, tmp_path: Path) -> Iterator[
 
 @pytest.fixture
 def receiver(receiver_at: Callable[..., Receiver], database_url: str) -> Receiver:
-    return receiver_at(database_url)
+    """By a login that may store, and read nothing of it."""
+    return receiver_at(url_of(RECEIVER, database_url))
 
 
 def connection_variable(database_url: str) -> str:
@@ -146,7 +149,7 @@ def process_environ(database_url: str, tmp_path: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{ROOT / 'plugins'}{os.pathsep}{ROOT}",
-        "AIRFLOW_CONN_OTN_DB": connection_variable(database_url),
+        "AIRFLOW_CONN_OTN_DB": connection_variable(url_of(RECEIVER, database_url)),
         "OTN_ENCRYPTION_KEYS": new_key(),
         "OTN_HASH_KEY": new_key(),
         "OTN_SPOOL_DIR": str(tmp_path / "spool"),

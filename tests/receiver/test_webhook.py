@@ -43,6 +43,10 @@ OPTIN = json.dumps(
     }
 ).encode()
 
+# Signed by its looks, so that the body is read.
+HEAD = b"POST /webhook HTTP/1.1\r\nHost: x\r\nX-Hub-Signature-256: sha256=" + b"0" * 64
+HEAD += b"\r\nContent-Length: %d\r\n\r\n"
+
 BODIES = {
     "optin, escaped": OPTIN,
     "optin, slashes escaped": OPTIN.replace(b"/", b"\\/"),
@@ -143,6 +147,12 @@ def test_one_unreadable_connection_does_not_silence_the_others(
     assert receiver.post(OPTIN).status_code == 200
 
 
+def test_what_has_no_signature_is_refused_before_its_body_is_read(receiver: Receiver) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.port), 30) as client:
+        client.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n")
+        assert client.recv(65_536).startswith(b"HTTP/1.1 403")
+
+
 def test_ten_megabytes_are_refused_before_they_are_read(receiver: Receiver) -> None:
     answer = receiver.post(b"x" * 10_000_000)
     assert answer.status_code == 413
@@ -152,7 +162,7 @@ def test_ten_megabytes_are_refused_before_they_are_read(receiver: Receiver) -> N
 
 def test_ten_megabytes_are_refused_on_the_announcement_alone(receiver: Receiver) -> None:
     with socket.create_connection(("127.0.0.1", receiver.port), 30) as client:
-        client.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n")
+        client.sendall(HEAD % 10_000_000)
         assert client.recv(65_536).startswith(b"HTTP/1.1 413")
 
 
@@ -171,7 +181,7 @@ def test_ten_megabytes_without_content_length_are_refused_and_the_connection_clo
 
 def test_a_sender_that_goes_away_in_mid_body_leaves_nothing(receiver: Receiver) -> None:
     with socket.create_connection(("127.0.0.1", receiver.port), 30) as client:
-        client.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        client.sendall(HEAD % 100 + b"half")
     assert receiver.post(OPTIN).status_code == 200
     assert receiver.stored() == [OPTIN]
 
@@ -179,7 +189,7 @@ def test_a_sender_that_goes_away_in_mid_body_leaves_nothing(receiver: Receiver) 
 def test_a_body_that_trickles_is_given_up(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "BODY_SECONDS", 0.2)
     with socket.create_connection(("127.0.0.1", receiver.port), 30) as client:
-        client.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        client.sendall(HEAD % 100 + b"half")
         answer = b"".join(iter(lambda: client.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 408")
     assert receiver.stored() == []

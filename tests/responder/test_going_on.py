@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from otn.database import schema
+from otn.database.schema import SchemaBehindError, migrations
 from otn.intake.balance import BalanceError
 from otn.responder import loop, pages
 from otn.responder.loop import Responder
@@ -61,3 +64,20 @@ def test_a_page_that_was_registered_with_another_connection_speaks_by_that_one(
     finish(responder, desk)
     assert desk.seen() == {psid: 2}
     assert [voice.settings.connection_id for voice in responder._voices.all()] == ["second"]
+
+
+def test_nothing_is_taken_in_or_answered_on_tables_of_another_version(
+    desk: Desk, make_responder: MakeResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.answer(desk.people()[0])
+    responder = make_responder()
+    newest = migrations()[-1]
+    newer = replace(newest, version="9999")
+    monkeypatch.setattr(schema, "migrations", lambda: (newest, newer))
+    for _ in range(2):  # at the second look as at the first
+        with pytest.raises(SchemaBehindError):
+            responder.step()
+    assert desk.seen() == {}
+    monkeypatch.undo()
+    finish(responder, desk)
+    assert sum(desk.seen().values()) == 1

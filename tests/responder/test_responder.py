@@ -13,12 +13,14 @@ import pytest
 
 from otn.crypto import new_key, read_keyring
 from otn.intake.ingest import ingest_pending
+from otn.local.logins import SENDER
 from otn.responder import loop
 from otn.responder.loop import Responder
 from otn.settings import ROOT
 from tests.asking.desk import Desk
 from tests.clean import database, emptied_url
 from tests.consent.inbox import Inbox, body, message
+from tests.logins import url_of
 from tests.responder.conftest import connection
 from tests.responder.hand import finish, say, store, tap
 
@@ -166,7 +168,7 @@ def test_the_process_answers_within_two_seconds_and_finishes_its_call_when_it_is
         [sys.executable, "-c", "from otn.responder import serve; serve()"],
         env={
             **environ,
-            "AIRFLOW_CONN_OTN_DB": url_as_connection(emptied_url),
+            SENDER.variable: url_as_connection(url_of(SENDER, emptied_url)),
             "PYTHONPATH": str(ROOT / "plugins"),
             "PATH": "",
         },

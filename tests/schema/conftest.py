@@ -23,6 +23,9 @@ INSERT INTO otn.token (subscriber_id, topic_id, token_hash, token_encrypted, opt
 SELECT n, 1, sha256(n::text::bytea), 'sealed', now(), now() + interval '1 year' FROM generate_series(1, 3) AS n;
 INSERT INTO otn.suppression (subscriber_id, reason) VALUES (3, 'stop_word');
 INSERT INTO otn.tombstone (psid_hash) VALUES (sha256('gone'));
+INSERT INTO otn.silence_mark (bytes, tail, owed) VALUES (0, sha256(''), false);
+INSERT INTO otn.silence (psid_hash, payload, reason, since, lifted)
+VALUES (sha256('away'), 'restock', 'stop_word', now(), false);
 INSERT INTO otn.event (fingerprint, page_id, subscriber_id, kind, occurred_at, webhook_day, webhook_id)
 VALUES (sha256('event'), 1, 1, 'optin', now(), '2000-01-01', gen_random_uuid());
 INSERT INTO otn.campaign (page_id, topic_id, key, message, content_hash, needs_approval, state, planned_at, chunks)
@@ -34,6 +37,7 @@ INSERT INTO otn.recipient (campaign_id, subscriber_id, token_id, chunk) VALUES (
 INSERT INTO otn.attempt (campaign_id, subscriber_id, attempt_id, step, sender)
 VALUES (1, 1, gen_random_uuid(), 'intent', 'me');
 INSERT INTO otn.pace (page_id) VALUES (1);
+INSERT INTO otn.call_count VALUES (1, '2000-01-01+00', 1);
 INSERT INTO otn.topic (page_id, key, payload, adopted_by) VALUES (1, 'Restock!', 'Restock!', 1);
 INSERT INTO otn.rule (page_id, key, trigger, pattern, topic_id) VALUES (1, 'restock', 'word', 'restock', 1);
 INSERT INTO otn.ask (page_id, topic_id, key) VALUES (1, 1, 'first');
@@ -54,6 +58,9 @@ INSERT INTO otn.alarm (page_id, kind, level, sentence, advice)
 VALUES (1, 'token', 'alarm', '', ''), (NULL, 'ingest', 'warn', '', '');
 INSERT INTO otn.calibration (page_id, api_version, fate, code, pattern, campaign_id)
 VALUES (1, 'v25.0', 'used', 100, 'spent', 1);
+INSERT INTO otn.landing (url) VALUES ('file:///in');
+INSERT INTO otn.landing_file (landing_id, name, size, version, due_at) VALUES (1, 'a.jsonl', 1, '1', now());
+INSERT INTO otn.landing_refusal (file_id, line, reason) VALUES (1, 1, 'psid_missing');
 INSERT INTO otn.audit (actor, action, page_id, campaign_id) VALUES ('me', 'opened', 1, 1);
 """
 

@@ -63,6 +63,16 @@ def alarm(**changes: str) -> str:
     return insert("alarm", {**values, **changes})
 
 
+def landed(**changes: str) -> str:
+    values = {"landing_id": "1", "name": "'b.jsonl'", "size": "1", "version": "'1'", "due_at": "now()"}
+    return insert("landing_file", {**values, **changes})
+
+
+def silence(**changes: str) -> str:
+    values = {"psid_hash": "sha256('away')", "reason": "'stop_word'", "since": "now()", "lifted": "false"}
+    return insert("silence", {**values, **changes})
+
+
 def topic(**changes: str) -> str:
     values = {"page_id": "1", "key": "'new'", "title": "'New'", "payload": "'new'", "registered_at": "now()"}
     return insert("topic", {**values, **changes})
@@ -124,6 +134,9 @@ ACCEPTED = {
         "scheduled", needs_approval="true", approved_at="now()", approved_by="'anna'", approved_cap="0"
     ),
     "suppression": "INSERT INTO otn.suppression (subscriber_id, reason) VALUES (1, 'operator')",
+    "landed file": landed(),
+    "landed file that was taken": landed(state="'taken'", due_at="NULL", taken_at="now()", lines="2", imported="2"),
+    "landed file that was refused": landed(state="'refused'", due_at="NULL", error="'vanished'"),
 }
 
 CASES: list[tuple[str, str]] = [
@@ -290,6 +303,12 @@ CASES: list[tuple[str, str]] = [
     # leaving (0004)
     ("erasure_mark_is_alone", "INSERT INTO otn.erasure_mark (id, bytes, tail, walked) VALUES (2, 0, sha256(''), true)"),
     ("erasure_mark_has_size", "UPDATE otn.erasure_mark SET bytes = -1"),
+    ("silence_mark_is_alone", "INSERT INTO otn.silence_mark (id, bytes, tail, owed) VALUES (2, 0, sha256(''), true)"),
+    ("silence_mark_has_size", "UPDATE otn.silence_mark SET bytes = -1"),
+    ("silence_mark_tail_is_hash", "UPDATE otn.silence_mark SET tail = 'short'"),
+    ("silence_psid_hash_is_hash", silence(psid_hash="'short'")),
+    ("silence_reason_is_known", silence(reason="'mood'")),
+    ("silence_once", silence(payload="'restock'", lifted="true")),
     ("erasure_mark_tail_is_hash", "UPDATE otn.erasure_mark SET tail = 'short'"),
     ("token_scrubbed_was_wiped", token(scrubbed_at="now()")),
     ("token_scrubbed_was_wiped", token(scrubbed_at="now()", token_encrypted="NULL", wiped_at="now()", ref="'shoe'")),
@@ -313,6 +332,38 @@ CASES: list[tuple[str, str]] = [
     ("calibration_version_is_named", calibration(api_version="''")),
     ("calibration_pattern_is_something", calibration(pattern="''")),
     ("calibration_tells_apart", calibration(pattern="'spent'")),
+    # 0010: quota
+    ("pace_quota_is_positive", "UPDATE otn.pace SET quota = 0, quota_at = now()"),
+    ("pace_quota_has_time", "UPDATE otn.pace SET quota = 200"),
+    ("call_count_not_negative", "UPDATE otn.call_count SET calls = -1"),
+    # 0009: the epoch
+    ("epoch_is_alone", "INSERT INTO otn.epoch (id) VALUES (2)"),
+    ("epoch_number_is_count", "UPDATE otn.epoch SET number = -1, identity = '{}'"),
+    ("epoch_identity_is_object", "UPDATE otn.epoch SET identity = '[]'"),
+    ("epoch_that_counts_has_identity", "UPDATE otn.epoch SET number = 1"),
+    ("epoch_halt_has_reason", "UPDATE otn.epoch SET halted_at = now()"),
+    ("epoch_halt_has_reason", "UPDATE otn.epoch SET halt_reason = 'restored'"),
+    # 0008: landing
+    ("landing_once", "INSERT INTO otn.landing (url) VALUES ('file:///in')"),
+    ("landing_url_is_short", "INSERT INTO otn.landing (url) VALUES ('')"),
+    ("landing_failure_has_reason", "UPDATE otn.landing SET failed_at = now()"),
+    ("landing_file_once", landed(name="'a.jsonl'")),
+    ("landing_file_name_is_short", landed(name="repeat('x', 1025)")),
+    ("landing_file_state_is_known", landed(state="'lost'", due_at="NULL")),
+    ("landing_file_waits_for_a_time", landed(due_at="NULL")),
+    ("landing_file_waits_for_a_time", landed(state="'taken'", taken_at="now()")),
+    ("landing_file_taken_has_time", landed(state="'taken'", due_at="NULL")),
+    ("landing_file_taken_has_time", landed(taken_at="now()")),
+    ("landing_file_refused_has_reason", landed(state="'refused'", due_at="NULL")),
+    ("landing_file_refused_has_reason", landed(state="'dismissed'", due_at="NULL")),
+    ("landing_file_taken_has_no_error", landed(state="'taken'", due_at="NULL", taken_at="now()", error="'x'")),
+    ("landing_file_digest_is_hash", landed(read_digest="'short'")),
+    ("landing_file_position_has_digest", landed(read_bytes="1")),
+    ("landing_file_counts", landed(size="-1")),
+    ("landing_file_balances", landed(lines="2", imported="1")),
+    ("landing_file_reasons_are_counts", landed(reasons="'[]'")),
+    ("landing_refusal_line_is_number", "INSERT INTO otn.landing_refusal VALUES (1, 0, 'x')"),
+    ("landing_refusal_has_reason", "INSERT INTO otn.landing_refusal VALUES (1, 2, '')"),
 ]
 
 HOLDING: dict[str, dict[str, Any]] = {

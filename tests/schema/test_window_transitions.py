@@ -11,7 +11,7 @@ import pytest
 from tests.schema.consent_rules import WINDOW_MESSAGES, window_message
 
 KNOWN = {
-    "waiting": {"sending", "skipped", "sent"},
+    "waiting": {"sending", "skipped", "sent", "unknown"},
     "sending": {"sent", "refused", "waiting", "unknown", "skipped"},
     "sent": set(),
     "refused": {"sent"},

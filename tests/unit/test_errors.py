@@ -11,7 +11,7 @@ import otn
 from otn.errors import ConfigurationError, OtnError, UsageError
 
 # These pass between two functions of one part and never leave it.
-SIGNALS = {"Unreadable", "UnansweredError", "BodyRefusedError", "LineRefusedError"}
+SIGNALS = {"Unreadable", "UnansweredError", "BodyRefusedError", "LineRefusedError", "AnotherRunError"}
 
 # Importing these starts or needs another system.
 NOT_IMPORTED = ("otn.__main__", "otn.database.migrations", "otn.orchestration", "otn.web.console", "otn.airflow_plugin")

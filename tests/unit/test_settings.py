@@ -99,6 +99,29 @@ def test_a_pace_that_is_none_is_refused(value: object) -> None:
         page(extra={"messages_per_second": value})
 
 
+@pytest.mark.parametrize(
+    ("host", "given", "allowed"),
+    [
+        (None, None, 200.0),
+        ("https://graph.facebook.com", None, 200.0),
+        ("http://127.0.0.1:9000", None, None),
+        ("http://127.0.0.1:9000", 5, 5.0),
+        (None, 0, None),
+    ],
+)
+def test_the_quota_of_a_day_is_meta_s_and_no_stand_in_s(
+    host: str | None, given: int | None, allowed: float | None
+) -> None:
+    assert page(host=host, extra={"calls_per_person": given}).calls_per_person == allowed
+
+
+@pytest.mark.parametrize("key", ["media_per_second", "calls_per_person"])
+def test_a_rate_that_is_none_is_refused_by_its_name(key: str) -> None:
+    assert page(extra={}).media_per_second == 10.0
+    with pytest.raises(ConfigurationError, match=rf"{key} of the connection .* Give"):
+        page(extra={key: "fast"})
+
+
 @pytest.mark.parametrize(("value", "size"), [(None, None), ("auto", None), ("", None), (1, 1), ("50", 50)])
 def test_a_batch_size_is_read(value: object, size: int | None) -> None:
     assert page(extra={"batch_size": value}).batch_size == size

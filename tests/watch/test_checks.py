@@ -29,12 +29,25 @@ def test_a_fresh_installation_has_no_alarm_and_every_kind_is_looked_at(place: Pl
     with transaction(place.engine) as conn:
         everything = [*installation.findings(conn), *pages.findings(conn, place.pages())]
     assert {one.kind for one in everything if one.level != "ok"} == {"responder"}
-    assert len({(one.page_id, one.kind) for one in everything}) == len(everything) == 13
+    assert len({(one.page_id, one.kind) for one in everything}) == len(everything) == 14
 
 
 def test_a_page_of_which_nothing_is_told_is_well_beside_one_that_is_not(place: Place) -> None:
     place.sql("INSERT INTO otn.page (page_id, connection_id, halted_at, halt_reason) VALUES ('2', 'two', now(), '190')")
     assert [one.level for one in found(place, "halt")] == ["ok", "alarm"]
+
+
+def test_a_quota_that_is_nearly_used_is_told_before_sending_waits(place: Place) -> None:
+    assert found(place, "quota")[0].sentence == "No quota is kept for the page."
+    place.sql("INSERT INTO otn.pace (page_id, quota, quota_at) SELECT id, 100, now() FROM otn.page")
+    count = "INSERT INTO otn.call_count SELECT id, now() - interval '1 h', %s FROM otn.page"
+    place.sql(count, 79)
+    assert level(place, "quota") == "ok"
+    place.sql("UPDATE otn.call_count SET calls = 80")
+    (one,) = found(place, "quota")
+    assert (one.level, "80 are used" in one.sentence, "nine tenths" in one.advice) == ("alarm", True, True)
+    place.sql("UPDATE otn.call_count SET calls = 90")
+    assert "Sending goes on by itself" in found(place, "quota")[0].advice
 
 
 def test_a_lagging_ingest(place: Place) -> None:

@@ -110,4 +110,4 @@ def test_an_installation_without_pages_is_told_so(place: Place) -> None:
     place.sql("DELETE FROM otn.topic")
     place.sql("DELETE FROM otn.page")
     found = look(place.engine, Surroundings(settings=lambda _: pytest.fail("nobody to ask about")))
-    assert [one.kind for one in found if one.level == "warn"] == ["pages"]  # nor is anybody to be answered
+    assert [one.kind for one in found if one.level == "warn"] == ["epoch", "pages"]  # nor is anybody to be answered

@@ -12,6 +12,7 @@ import structlog
 
 from otn.asking.answers import Answer
 from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
+from otn.epoch import guard
 
 RECORD_SECONDS = 300.0  # an answer in hand is worth waiting for a database that comes back
 
@@ -49,11 +50,13 @@ class Claims:
         rows: to be called.
         skipped: rows that may not be sent any more; they say why.
         lease_end: moment (``time.monotonic``) at which the lease of the rows ends, seen from before the claim.
+        turn: to be kept before the call.
     """
 
     rows: list[Claimed]
     skipped: int
     lease_end: float
+    turn: guard.Turn
 
 
 def claim(engine: Engine, page_row_id: int, *, asks: bool, most: int, lease_s: float, sender: str) -> Claims:
@@ -66,17 +69,23 @@ def claim(engine: Engine, page_row_id: int, *, asks: bool, most: int, lease_s: f
         most: messages at most.
         lease_s: seconds that they belong to this process.
         sender: who, for the attempt log.
+
+    Raises:
+        SendingHaltedError: the database may have been restored; nothing was claimed.
+        EpochFileError: nothing may be sent from here; nothing was claimed.
     """
     before = time.monotonic()
-    with transaction(engine) as connection:
+    with guard.turn(engine) as turn:
+        connection = turn.connection
         held = [row.id for row in queries("window").hold(connection, page_id=page_row_id, asks=asks, most=most)]
         rows = list(
             queries("window").claim(connection, page_id=page_row_id, ids=held, lease_s=lease_s, sender=sender)
             if held
             else ()
         )
+        turn.calls = any(row.attempt_id is not None for row in rows)
     claimed = [Claimed(**row._asdict()) for row in rows if row.attempt_id is not None]
-    return Claims(claimed, len(rows) - len(claimed), before + lease_s)
+    return Claims(claimed, len(rows) - len(claimed), before + lease_s, turn)
 
 
 def record(

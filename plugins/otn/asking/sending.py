@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +20,9 @@ from otn.asking import answers, ledger
 from otn.asking.answers import Answer
 from otn.asking.ledger import Claimed, Claims
 from otn.database import DatabaseError, Engine, queries, transaction
+from otn.epoch.file import EpochFileError
+from otn.epoch.guard import SendingHaltedError
+from otn.messenger.attachments import is_played
 from otn.messenger.client import MessengerClient, SendRequest, SendResult
 from otn.messenger.errors import Outcome
 from otn.messenger.messages import MessageError
@@ -92,6 +95,7 @@ def send_waiting(
 
     Raises:
         DatabaseError: the database stayed away; messages in calls become unknown when their lease ends.
+        EpochFileError: nothing may be sent from here; what was claimed waits again.
     """
     deadline, told = time.monotonic() + run_s, 0
     wait_s: float | None = 0.0
@@ -143,7 +147,8 @@ class Sender:
         self._client = client
         self._page_row_id = page_row_id
         self._limits = limits or Limits()
-        self._pace = Pace(engine, page_row_id, settings.messages_per_second)
+        self._pace = Pace.of(engine, page_row_id, settings)
+        self._answers_pace = replace(self._pace, is_answer=True)
         self._most_per_call = min(self._limits.most_per_call, self._pace.batch_size(settings.batch_size))
         self._name = f"{socket.gethostname()}/{os.getpid()}"
         self._threads = ThreadPoolExecutor(self._limits.threads, "window")
@@ -153,7 +158,7 @@ class Sender:
         self._promised = 0  # messages that passes under way have not claimed yet
         self._moves = self._seen = 0
         self._templates: dict[str, MessageTemplate] = {}
-        self._failure: DatabaseError | None = None
+        self._failure: DatabaseError | EpochFileError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +184,7 @@ class Sender:
 
         Raises:
             DatabaseError: a pass could not record what it knows.
+            EpochFileError: nothing may be sent from here.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._moves != self._seen, most_s)
@@ -197,8 +203,13 @@ class Sender:
         with self._changed:
             wanted, free = due - self._promised, self._limits.threads - self._passes
         most_ahead = MOST_AHEAD_S if asks else ANSWER_AHEAD_S
-        if wanted <= 0 or free <= 0 or self._stop.is_set() or self._pace.ahead_s() > most_ahead:
+        pace = self._pace if asks else self._answers_pace
+        if wanted <= 0 or free <= 0 or self._stop.is_set():
             return
+        outlook = pace.outlook()
+        if outlook.ahead_s > most_ahead:
+            return
+        wanted = outlook.at_most(wanted)
         size = 1 if wanted <= free else self._most_per_call
         while wanted > 0 and free > 0:
             messages = min(size, wanted)
@@ -215,6 +226,9 @@ class Sender:
                 self._send(claims)
         except DatabaseError as error:
             self._failure = error
+        except EpochFileError as error:
+            _log.error("nothing is sent", page=self._page_row_id, error=str(error))
+            self._failure = error
         except Exception:
             _log.exception("a pass failed", page=self._page_row_id)
             raise
@@ -222,29 +236,37 @@ class Sender:
             self._move(passes=-1)
 
     def _claim(self, messages: int, *, asks: bool) -> Claims | None:
+        pace = self._pace if asks else self._answers_pace
         try:
-            start = self._pace.take(messages)
-            if self._stop.wait(max(0.0, start - time.monotonic())):
+            permit = pace.take(messages)
+            if self._stop.wait(max(0.0, permit.start - time.monotonic())):
+                pace.give_back(permit.messages)
                 return None
             claims = ledger.claim(
                 self._engine,
                 self._page_row_id,
                 asks=asks,
-                most=messages,
+                most=permit.messages,
                 lease_s=self._limits.lease_s,
                 sender=self._name,
             )
         except DatabaseError as error:  # after a commit that failed the lease decides: never called, or in doubt
             _log.warning("nothing could be claimed", page=self._page_row_id, sqlstate=error.sqlstate)
             return None
+        except SendingHaltedError as error:  # what waits goes on waiting until a person confirms
+            _log.error("nothing is sent", page=self._page_row_id, error=str(error))
+            return None
         finally:
             self._move(promised=-messages)
         self._count({"skipped": claims.skipped})
+        pace.give_back(permit.messages - len(claims.rows))
+        pace.weigh_media(sum(is_played(row.message) for row in claims.rows))
         return claims if claims.rows else None
 
     def _send(self, claims: Claims) -> None:
         ready, settled = self._rendered(claims.rows)
-        if ready and claims.lease_end - time.monotonic() < self._limits.call_s:
+        barred = self._barred(claims)
+        if ready and (barred or claims.lease_end - time.monotonic() < self._limits.call_s):
             settled += [answers.not_called(row.id, row.attempt_id, "not_called") for row, _ in ready]
             ready = []
         results = self._call([request for _, request in ready])
@@ -261,6 +283,19 @@ class Sender:
             seconds = max(result.wait_s or DEFAULT_THROTTLE_S for result in throttles)
             _log.warning("the platform throttles", page=self._page_row_id, silent_s=seconds)
             self._pace.hold_back(seconds)
+        if barred:
+            raise barred
+
+    def _barred(self, claims: Claims) -> EpochFileError | None:
+        """Why there must be no call, after all."""
+        try:
+            claims.turn.keep()
+        except SendingHaltedError as error:
+            _log.error("nothing is sent", page=self._page_row_id, error=str(error))
+            return EpochFileError(str(error))
+        except EpochFileError as error:
+            return error
+        return None
 
     def _call(self, requests: Sequence[SendRequest]) -> list[SendResult]:
         if not requests:

@@ -24,6 +24,7 @@ from otn.consent.pages import Page
 from otn.consent.topics import Topic
 from otn.crypto import DecryptionError, Keyring
 from otn.database import Engine, PsycopgConnection, queries, transaction
+from otn.epoch import guard
 from otn.errors import UsageError
 from otn.messenger.client import MessengerClient, SendRequest, SendResult
 from otn.messenger.errors import Outcome, TokenFate
@@ -172,7 +173,9 @@ def calibrate(
 
     Raises:
         NotCalibratedError: as ``look`` has it.
+        SendingHaltedError: the database may have been restored.
     """
+    guard.check(bench.engine)
     campaign_id, person = _planned(bench, psid, topic, actor)
     key = control.get(bench.engine, campaign_id).key
     stage("spending a token, unless that was done before")
@@ -235,6 +238,7 @@ def _opened(connection: PsycopgConnection, bench: Bench, prospect: Prospect, act
         filter="{}",
         result_labels="{}",
         canary=spec.canary,
+        canary_labels=[],
         max_refused=spec.max_refused,
         send_at=None,
         if_late=spec.if_late.value,
@@ -282,10 +286,10 @@ def _tokens(bench: Bench, campaign_id: int, person: int) -> list[tuple[TokenFate
 
 def _ask(bench: Bench, token: str) -> SendResult:
     """One call, at the page's pace; it is never repeated."""
-    pace = Pace(bench.engine, bench.page.id, bench.settings.messages_per_second)
+    pace = Pace.of(bench.engine, bench.page.id, bench.settings)
     if pace.ahead_s() > MOST_AHEAD_S:
         return SendResult(Outcome.THROTTLED, reason="pace")
-    time.sleep(max(0.0, pace.take(1) - time.monotonic()))
+    time.sleep(max(0.0, pace.take(1).start - time.monotonic()))
     message = {"text": AGAIN, "metadata": str(uuid.uuid4())}
     result = bench.client.send(SendRequest({"one_time_notif_token": token}, message))
     if result.outcome is Outcome.THROTTLED and result.wait_s:

@@ -10,6 +10,7 @@ from otn.campaign.model import CampaignSpec, CampaignState
 from otn.campaign.state import CampaignCancelledError, CampaignUnknownError, audit, lock, move
 from otn.consent.pages import refuse_held
 from otn.database import Engine, PsycopgConnection, queries, transaction
+from otn.epoch.guard import refuse_halted
 from otn.errors import UsageError
 
 Scope = Literal["waiting", "refused", "unknown"]
@@ -71,6 +72,7 @@ def open_campaign(
     Raises:
         ContentDiffersError: the key is taken by other content.
         CampaignCancelledError: it was cancelled.
+        SendingHaltedError: it would go on, and the database may have been restored.
     """
     content_hash = spec.content_hash(facebook_page_id, topic_key)
     settings = {
@@ -78,6 +80,7 @@ def open_campaign(
         "if_late": spec.if_late.value,
         "late_after_s": spec.late_after.total_seconds(),
         "canary": spec.canary,
+        "canary_labels": sorted(set(spec.canary_labels)),
         "max_refused": spec.max_refused,
         "needs_approval": spec.approval,
         "result_labels": json.dumps({state: list(labels) for state, labels in spec.result_labels.items()}),
@@ -140,6 +143,7 @@ def _resume(connection: PsycopgConnection, row: Any, actor: str) -> None:
 def _free_page(connection: PsycopgConnection, row: Any) -> None:
     """Try the page again, unless the platform or a person holds it: that is another person's word to give."""
     refuse_held(connection, row.page_id)
+    refuse_halted(connection)
     queries("campaign").resume_page(connection, page_id=row.page_id)
 
 

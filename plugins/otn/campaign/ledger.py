@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from otn.campaign import control, stop_rules
 from otn.campaign.answers import Answer
 from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
+from otn.epoch import guard
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,13 @@ class Claims:
         rows: to be called.
         passed_over: rows that the gates held back (suppressed, token expired).
         lease_end: moment (``time.monotonic``) at which the lease of the rows ends, seen from before the claim.
+        turn: to be kept before the first call.
     """
 
     rows: list[Claimed]
     passed_over: int
     lease_end: float
+    turn: guard.Turn
 
 
 class Source(Protocol):
@@ -135,16 +138,21 @@ def claim(engine: Engine, source: Source, *, most: int, lease_s: float, sender: 
         most: rows at most.
         lease_s: seconds that the rows belong to this process.
         sender: who, for the attempt log.
+
+    Raises:
+        SendingHaltedError: the database may have been restored; nothing was claimed.
+        EpochFileError: nothing may be sent from here; nothing was claimed.
     """
     before = time.monotonic()
-    with transaction(engine) as connection:
-        rows = source.claim(connection, most, lease_s, sender)
+    with guard.turn(engine) as turn:
+        rows = source.claim(turn.connection, most, lease_s, sender)
+        turn.calls = any(row.attempt_id is not None for row in rows)
     claimed = [
         Claimed(row.subscriber_id, row.attempt_id, row.attempts, row.variables, bytes(row.token_encrypted))
         for row in rows
         if row.attempt_id is not None
     ]
-    return Claims(claimed, len(rows) - len(claimed), before + lease_s)
+    return Claims(claimed, len(rows) - len(claimed), before + lease_s, turn)
 
 
 def renew(engine: Engine, campaign_id: int, rows: Sequence[Claimed], lease_s: float) -> set[int]:

@@ -47,7 +47,8 @@ class CampaignSpec:
             ``opted_in_from``, ``opted_in_until``, ``interacted_from``, ``interacted_until`` (ISO 8601 with zone).
         result_labels: ``sent``, ``refused``, ``unknown`` or ``read`` to labels that such people get at a run's end.
         send_at: not before; None: at once.
-        canary: so many first, then a look at the stop rules.
+        canary: so many first, then a look at their answers.
+        canary_labels: with them, everyone who carries one of these: staff, say.
         approval: a person must say yes.
         if_late: what to do when it starts late.
         late_after: how late is late.
@@ -63,6 +64,7 @@ class CampaignSpec:
     result_labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     send_at: datetime | None = None
     canary: int = 0
+    canary_labels: tuple[str, ...] = ()
     approval: bool = True
     if_late: IfLate = IfLate.ASK
     late_after: timedelta = field(default=timedelta(hours=1))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from otn.campaign.model import CampaignState
 from otn.campaign.state import lock
 from otn.database import Engine, queries, transaction
+from otn.epoch import guard
 from otn.errors import OtnError
 from otn.rendering import compile_message
 
@@ -44,7 +45,10 @@ def plan(engine: Engine, campaign_id: int, *, messages_per_second: float | None)
 
     Raises:
         NotStartableError: it is not approved yet, or was stopped.
+        SendingHaltedError: the database may have been restored.
+        EpochFileError: nothing may be sent from here.
     """
+    guard.check(engine)
     with transaction(engine) as connection:
         campaign = lock(connection, campaign_id)
         if campaign.planned_at is not None:
@@ -64,6 +68,7 @@ def plan(engine: Engine, campaign_id: int, *, messages_per_second: float | None)
             max_recipients=campaign.max_recipients,
             filter=json.dumps(campaign.filter),
             canary=campaign.canary,
+            canary_labels=campaign.canary_labels,
             rows_per_chunk=max(1, round((messages_per_second or UNPACED_PER_SECOND) * CHUNK_SECONDS)),
             fields=sorted(compile_message(campaign.message).fields),
         )

@@ -11,6 +11,7 @@ from otn.campaign.send import SendLimits, run_sender
 from otn.crypto import Keyring
 from otn.database import Engine, queries, transaction
 from otn.messenger.client import MessengerClient
+from otn.pace import Quota
 from otn.settings import PageSettings
 
 
@@ -22,11 +23,13 @@ class ReconcileResult:
         sent: rows that are known to be sent now.
         still_unknown: rows that nobody knows about yet.
         done: nobody is left whom this run could ask; False: time is up, or the campaign was stopped.
+        quota: of the page, where that is why somebody is left.
     """
 
     sent: int
     still_unknown: int
     done: bool
+    quota: Quota | None = None
 
 
 def reconcile(
@@ -50,4 +53,4 @@ def reconcile(
     evidence.settle_campaign(engine, campaign_id)
     with transaction(engine) as connection:
         left = queries("campaign").remaining(connection, campaign_id=campaign_id)
-    return ReconcileResult(sent=result.sent, still_unknown=left.unknown, done=result.done)
+    return ReconcileResult(sent=result.sent, still_unknown=left.unknown, done=result.done, quota=result.quota)

@@ -8,6 +8,7 @@ from typing import Any
 from otn.campaign.model import CampaignState
 from otn.campaign.state import CampaignUnknownError
 from otn.database import Engine, queries, transaction
+from otn.pace import read_quota, waits_for_quota
 
 EXPORT_ROWS = 10_000
 ENDED = frozenset({CampaignState.FINISHED, CampaignState.CANCELLED})
@@ -37,6 +38,7 @@ def report(engine: Engine, campaign_id: int) -> dict[str, Any]:
             one.reason: one.people for one in queries("report").unknown_reasons(connection, campaign_id=campaign_id)
         }
         elsewhere = queries("report").spent_elsewhere(connection, campaign_id=campaign_id)
+        quota = waits_for_quota(read_quota(connection, row.page_id))
     return {
         "campaign": row.key,
         "page": row.connection_id,
@@ -59,6 +61,7 @@ def report(engine: Engine, campaign_id: int) -> dict[str, Any]:
         "unknown_reasons": doubts,
         "tokens_spent": figures.tokens_spent,
         "spent_elsewhere": elsewhere,
+        "waits_for": quota if row.state == CampaignState.SENDING and figures.waiting else None,
         "halt_reason": row.halt_reason or (row.page_halt_reason if row.state not in ENDED else None),
         "max_refused": float(row.max_refused),
         "started_at": row.started_at.isoformat() if row.started_at else None,

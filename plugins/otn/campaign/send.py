@@ -23,10 +23,13 @@ from otn.campaign.model import CampaignState
 from otn.campaign.state import lock
 from otn.crypto import DecryptionError, Keyring
 from otn.database import DatabaseError, Engine, queries, transaction
-from otn.errors import ConfigurationError
+from otn.epoch.file import EpochFileError
+from otn.epoch.guard import SendingHaltedError
+from otn.errors import ConfigurationError, OtnError
+from otn.messenger.attachments import is_played
 from otn.messenger.client import MessengerClient, SendRequest, SendResult
 from otn.messenger.errors import Outcome
-from otn.pace import Pace
+from otn.pace import Pace, Quota, read_quota, waits_for_quota
 from otn.rendering import MessageTemplate, RenderError, compile_message
 from otn.settings import PageSettings
 
@@ -35,6 +38,7 @@ log = logging.getLogger(__name__)
 DEFAULT_THROTTLE_S = 60.0
 SLICES_IN_FLIGHT = 2
 MOST_AHEAD_S = 10.0  # permits further away are not taken: whoever took them would hold them unused
+LONG_S = 60.0  # nobody waits so long for a quota that is used up; the run comes back
 STEP_S = 5.0  # a pause or a cancellation is seen after so long at the latest
 
 
@@ -67,11 +71,13 @@ class ChunkResult:
         states: rows by the state that they went to.
         done: nobody is left for it; False: time is up, or the campaign was stopped.
         state: the campaign's state at the end.
+        quota: of the page, where that is why it ended with somebody waiting.
     """
 
     states: dict[str, int]
     done: bool
     state: str
+    quota: Quota | None = None
 
     def __getattr__(self, name: str) -> int:
         """Rows that went to a state: ``result.sent``, ``result.refused``, …."""
@@ -116,6 +122,7 @@ def send_chunk(
 
     Raises:
         ConfigurationError: a token cannot be decrypted; its row waits again.
+        EpochFileError: nothing may be sent from here; whoever was claimed waits again.
         DatabaseError: the database stayed away; rows in calls become unknown when their lease ends.
     """
     return run_sender(
@@ -152,7 +159,7 @@ def run_sender(
         campaign_id=campaign_id,
         source=source,
         template=compile_message(row.message),
-        pace=Pace(engine, row.page_id, settings.messages_per_second),
+        pace=Pace.of(engine, row.page_id, settings, media=is_played(row.message)),
         most_per_call=settings.batch_size,
         limits=limits or SendLimits(),
         on_progress=on_progress or (lambda _: None),
@@ -176,13 +183,15 @@ class _Sender:
     states: dict[str, int] = field(default_factory=dict)
     unreachable: int = 0  # slices in a row of which no call reached the platform
     undecryptable: bool = False
+    barred: OtnError | None = None
     nobody_left: bool = False
+    quota: Quota | None = None
 
     def run(self) -> ChunkResult:
         deadline = time.monotonic() + self.limits.run_s
         with ThreadPoolExecutor(self.limits.threads, "call") as calls, ThreadPoolExecutor(1, "record") as recorder:
             recording: list[Future[None]] = []
-            while time.monotonic() < deadline and not self.undecryptable:
+            while time.monotonic() < deadline and not self.undecryptable and not self.barred:
                 current = self._next_slice(calls)
                 if current is not None:
                     recording.append(recorder.submit(self._record, current))
@@ -193,12 +202,14 @@ class _Sender:
                     break
             for one in recording:
                 one.result()
+        if self.barred:
+            raise self.barred
         if self.undecryptable:
             raise ConfigurationError(
                 "A token cannot be decrypted. Put the key that it was written with back into OTN_ENCRYPTION_KEYS."
             )
         state = get(self.engine, self.campaign_id).state
-        return ChunkResult(self.states, self.nobody_left, state.value)
+        return ChunkResult(self.states, self.nobody_left, state.value, self.quota)
 
     # ── claiming
 
@@ -207,27 +218,45 @@ class _Sender:
         with transaction(self.engine) as connection:
             if not self.source.is_due(connection):
                 return None
-        if self.pace.ahead_s() > MOST_AHEAD_S:
+        outlook = self.pace.outlook()
+        if outlook.ahead_s > MOST_AHEAD_S:
             return None
         size = self.pace.batch_size(self.most_per_call)
-        most = self._slice_rows(size)
-        start = self.pace.take(most)
-        _sleep_until(start)
-        claims = ledger.claim(self.engine, self.source, most=most, lease_s=self.limits.lease_s, sender=self.name)
+        most = outlook.at_most(self._slice_rows(size))
+        permit = self.pace.take(most)
+        _sleep_until(permit.start)
+        try:
+            claims = ledger.claim(self.engine, self.source, most=most, lease_s=self.limits.lease_s, sender=self.name)
+        except SendingHaltedError as error:
+            self._halt(error)
+            return None
+        self.pace.give_back(most - len(claims.rows))
         self._count({self.source.passed_over_as: claims.passed_over} if claims.passed_over else {})
         if not claims.rows:
             return _Slice(claims) if claims.passed_over else None
-        return self._hand_out(claims, size, start, calls)
+        return self._hand_out(claims, size, permit.start, calls)
+
+    def _halt(self, error: SendingHaltedError) -> None:
+        with transaction(self.engine) as connection:
+            halt(connection, lock(connection, self.campaign_id), str(error))
 
     def _slice_rows(self, size: int) -> int:
-        if self.pace.messages_per_second is None:
+        if self.pace.shared_rate is None:
             return self.limits.slice_rows
-        rows = min(self.limits.slice_rows, int(self.pace.messages_per_second * self.limits.slice_s))
+        rows = min(self.limits.slice_rows, int(self.pace.shared_rate * self.limits.slice_s))
         return max(size, rows // size * size)
 
     def _hand_out(self, claims: Claims, size: int, start: float, calls: ThreadPoolExecutor) -> _Slice:
         current = _Slice(claims)
-        rate = self.pace.messages_per_second
+        try:
+            claims.turn.keep()
+        except SendingHaltedError as error:
+            current.stop.set()
+            self._halt(error)
+        except EpochFileError as error:
+            current.stop.set()
+            self.barred = error
+        rate = self.pace.shared_rate
         for first in range(0, len(claims.rows), size):
             slot = start + first / rate if rate else None
             current.calls.append(calls.submit(self._call, current, claims.rows[first : first + size], slot))
@@ -243,9 +272,14 @@ class _Sender:
             campaign = queries("campaign").find_campaign(connection, campaign_id=self.campaign_id)
             if campaign.page_halted_at is not None:
                 halt(connection, lock(connection, self.campaign_id), campaign.page_halt_reason)
+            quota = read_quota(connection, campaign.page_id)
         if campaign.state != CampaignState.SENDING or campaign.page_halted_at is not None:
             return False
-        wait_s = max(wait_s, self.pace.ahead_s() - MOST_AHEAD_S)
+        ahead_s = self.pace.ahead_s()
+        if ahead_s > LONG_S and waits_for_quota(quota):
+            self.quota = quota  # hours, perhaps: another may have this worker meanwhile
+            return False
+        wait_s = max(wait_s, ahead_s - MOST_AHEAD_S)
         left = deadline - time.monotonic()
         time.sleep(max(0.05, min(wait_s, left, STEP_S)))
         return True
@@ -296,10 +330,10 @@ class _Sender:
 
     def _may_call(self, current: _Slice, messages: int, slot: float | None) -> bool:
         """Wait for the call's place in the schedule; a place that was missed is given up for a new one."""
-        rate = self.pace.messages_per_second
+        rate = self.pace.shared_rate
         if slot is not None and rate is not None and messages:
             if time.monotonic() > slot + messages / rate:
-                slot = self.pace.take(messages)
+                slot = self.pace.take(messages).start
             if slot - time.monotonic() > self.limits.call_s:
                 return False  # the platform wants silence: the rows wait in the table instead of here
             current.stop.wait(max(0.0, slot - time.monotonic()))

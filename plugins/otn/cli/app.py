@@ -17,15 +17,19 @@ from otn.cli import (
     bench,
     calibrate,
     campaigns,
+    chaos,
     consents,
     demo,
     deploy,
     doctor,
     imports,
+    landing,
+    migrate,
     pages,
     privacy,
     rules,
     screen,
+    sending,
     subscribers,
     system,
     topics,
@@ -42,9 +46,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 system.add_to(app)
+migrate.add_to(app)
 demo.add_to(app)
 deploy.add_to(app)
 bench.add_to(app)
+chaos.add_to(app)
 pages.add_to(app)
 topics.add_to(app)
 asks.add_to(app)
@@ -52,9 +58,11 @@ rules.add_to(app)
 subscribers.add_to(app)
 consents.add_to(app)
 imports.add_to(app)
+landing.add_to(app)
 privacy.add_to(app)
 campaigns.add_to(app)
 calibrate.add_to(app)
+sending.add_to(app)
 alarms.add_to(app)
 doctor.add_to(app)
 

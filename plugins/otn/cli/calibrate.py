@@ -16,6 +16,7 @@ from otn.consent import topics
 from otn.consent.pages import Page
 from otn.crypto import read_keyring
 from otn.database import transaction
+from otn.epoch.file import make_known
 from otn.errors import ConfigurationError, UsageError
 from otn.messenger.client import MessengerClient, PageCredentials
 from otn.privacy.erasure import check_psid
@@ -43,6 +44,7 @@ def calibrate(
     The exit code is 1 when nothing was learnt.
     """
     environment = settings(home)
+    make_known(environment)
     person = check_psid(people.one_psid(psid))
     with database(home, environment) as engine:
         owner = page_named(engine, page)

@@ -76,6 +76,8 @@ def _show(figures: dict[str, Any]) -> None:
     screen.print_table(("", "people", ""), ((name, f"{count:,}", why) for name, count, why in rows), right=["people"])
     if figures["state"] == CampaignState.SENDING:
         screen.say("Under way. If no run is at work in Airflow, trigger otn_broadcast with the same key to go on.")
+    if figures.get("waits_for"):
+        screen.out().print(screen.plain(figures["waits_for"]), style="yellow")
     for problem in reports.problems(figures):
         screen.out().print(screen.plain(problem), style="yellow")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -31,7 +32,9 @@ COLUMNS = (
     "updated_at",
 )
 PSID = "psid"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# What a spreadsheet takes for a formula: at the beginning, behind blanks that it drops, and behind what it may take for
+# the end of a cell; some languages' spreadsheets read the wide forms too.
+_FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=[\s\x00'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])")
 
 
 def columns(*, with_psid: bool) -> tuple[str, ...]:
@@ -65,16 +68,14 @@ def cell(value: object) -> object:
         return ""
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def write_jsonl(stream: TextIO, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line."""
     for row in rows:
         values = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
-        stream.write(json.dumps(values, ensure_ascii=False) + "\n")
+        stream.write(screen.escaped(json.dumps(values, ensure_ascii=False)) + "\n")
 
 
 def watched(rows: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:

@@ -51,7 +51,7 @@ def import_optins(
     A line without the time of its consent is refused, as is a person who was erased.
     """
     environment = settings(home)
-    with database(home, environment) as engine, _rejects(rejects, file) as reject:
+    with database(home, environment) as engine, rejects_to(rejects, file) as reject:
         owner = page_named(engine, page)
         keyring = read_keyring(environment)
         looked_at = ImportFile.at(file, source)
@@ -89,8 +89,16 @@ def _show(result: ImportResult) -> None:
 
 
 @contextmanager
-def _rejects(path: Path | None, file: Path) -> Iterator[Callable[[int, str], None] | None]:
-    """Writes number and reason, nothing of the line itself."""
+def rejects_to(path: Path | None, file: Path) -> Iterator[Callable[[int, str], None] | None]:
+    """Writes number and reason of lines left out, nothing of the line itself.
+
+    Args:
+        path: where to; None: nowhere.
+        file: the one that is read.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
     if path is None:
         yield None
         return

@@ -15,10 +15,11 @@ from otn.cli import screen
 from otn.cli.place import HomeOption, JsonOption, PageOption, actor, database, page_named, settings
 from otn.consent import objection, topics
 from otn.consent.pages import Page
+from otn.consent.silence import SilenceJournal, silence_journal
 from otn.crypto import Keyring, read_keyring
 from otn.database import Engine, transaction
 from otn.errors import UsageError
-from otn.privacy import deletion, erasure, personal
+from otn.privacy import deletion, erasure, personal, silences
 from otn.privacy.journal import needed_journal
 
 STDIN = "-"
@@ -52,6 +53,11 @@ class _Desk:
     page: Page
     psid: str
 
+    @property
+    def silences(self) -> SilenceJournal | None:
+        """Where silence is written down."""
+        return silence_journal(self.environment, self.keyring)
+
 
 @contextmanager
 def _desk(psid: str, page: str | None, home: Path | None) -> Iterator[_Desk]:
@@ -77,7 +83,9 @@ def suppress(
     """Send a person nothing any more; only release lifts that, no later word or opt-in."""
     with _desk(psid, page, home) as desk, transaction(desk.engine) as connection:
         of = topics.find(connection, desk.page, topic) if topic else None
-        person = objection.suppress(connection, desk.page, desk.psid, topic=of, actor=actor(), note=note)
+        person = objection.suppress(
+            connection, desk.page, desk.psid, topic=of, actor=actor(), note=note, journal=desk.silences
+        )
     screen.say(f"Person {person} gets nothing any more{_about(topic)}.")
 
 
@@ -85,7 +93,7 @@ def release(psid: PsidArgument, topic: TopicOption = None, page: PageOption = No
     """Lift what suppress entered; what the person said by a stop word stays."""
     with _desk(psid, page, home) as desk, transaction(desk.engine) as connection:
         of = topics.find(connection, desk.page, topic) if topic else None
-        lifted = objection.release(connection, desk.page, desk.psid, topic=of, actor=actor())
+        lifted = objection.release(connection, desk.page, desk.psid, topic=of, actor=actor(), journal=desk.silences)
     screen.say(f"Lifted{_about(topic)}." if lifted else f"There was no such entry{_about(topic)}; nothing was changed.")
 
 
@@ -142,7 +150,7 @@ def deletions(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def apply(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Erase again whoever stands in the journal and came back, as by a restored backup.
+    """Erase again whoever stands in the journal and came back, as by a restored backup; silence again likewise.
 
     Every ingest and every plan do so when the journal has changed; this looks for everybody in any case.
     """
@@ -150,13 +158,20 @@ def apply(home: HomeOption = None, as_json: JsonOption = False) -> None:
     journal = needed_journal(environment)
     with database(home, environment) as engine, screen.Stages() as stages:
         stages.stage("Looking for erased people")
-        erased = erasure.apply_journal(engine, read_keyring(environment), environment, thorough=True)
+        keyring = read_keyring(environment)
+        erased = erasure.apply_journal(engine, keyring, environment, thorough=True)
+        stages.stage("Looking for people who asked for silence")
+        returned = silences.apply_silences(engine, keyring, environment, thorough=True)
     content = journal.read()
     if as_json:
-        screen.print_json({"journal": len(content.erasures), "unreadable": content.unreadable, "erased": erased})
+        figures = {"journal": len(content.erasures), "unreadable": content.unreadable, "erased": erased}
+        screen.print_json(figures | {"silenced": returned.silenced, "lifted": returned.lifted})
         return
     if content.unreadable:
         screen.warn(f"{content.unreadable} lines of {journal.path} cannot be read and were passed over.")
     screen.say(
         f"Erasures in the journal: {len(content.erasures):,}; people who had come back, erased again: {erased:,}."
+    )
+    screen.say(
+        f"Silences that had been forgotten: {returned.silenced:,}; lifted ones that had come back: {returned.lifted:,}."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
@@ -13,14 +14,23 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 PIPED_WIDTH = 200  # columns where nobody looks: lines are not broken for a program
 
 
+class _Console(Console):
+    """Takes titles, keys and names, which come from outside, for nothing but text: neither markup nor commands."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every text that is printed passes here, the cells of tables too."""
+        return super().render_str(harmless(text), **options)
+
+
 def _console(stream: TextIO) -> Console:
-    # Titles and keys come from outside: nothing in them is markup.
     width = None if stream.isatty() else PIPED_WIDTH
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
+    return _Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
 
 
 def out() -> Console:
@@ -31,6 +41,11 @@ def out() -> Console:
 def err() -> Console:
     """Progress, remarks and errors."""
     return _console(sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """A text of several lines that moves no cursor, colours nothing and does not turn itself around."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def plain(value: object) -> str:
@@ -56,7 +71,12 @@ def warn(text: str) -> None:
 
 def print_json(value: object) -> None:
     """One JSON document on stdout and nothing else."""
-    sys.stdout.write(json.dumps(value, indent=2, default=_json, ensure_ascii=False) + "\n")
+    sys.stdout.write(escaped(json.dumps(value, indent=2, default=_json, ensure_ascii=False)) + "\n")
+
+
+def escaped(document: str) -> str:
+    """The same JSON in which no character is left that a terminal would obey; JSON itself escapes only the oldest."""
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
 
 
 def _json(value: object) -> object:

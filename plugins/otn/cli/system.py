@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from otn.cli import screen
-from otn.cli.place import HomeOption, JsonOption, away, database_of, settings
+from otn.cli.place import HomeOption, JsonOption, settings
 from otn.consent import pages
 from otn.crypto import read_keyring
-from otn.database import make_engine, migrate, transaction
-from otn.database.migrating import schema_version
-from otn.errors import OtnError
+from otn.database import make_engine, transaction
 from otn.local import machine
-from otn.local.environment import home_environment
+from otn.local.environment import environment_of, home_environment
 from otn.local.home import Home
+from otn.local.logins import RECEIVER, SENDER
 from otn.local.programs import RESPONDER, airflow_command
 from otn.local.supervision import RUNNING
 from otn.privacy.erasure import apply_journal
+from otn.privacy.silences import Returned, apply_silences
 from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, database_url, page_settings, read_connection
 
 PANEL = "The system on this machine"
@@ -33,7 +32,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("up", rich_help_panel=PANEL)(up)
     app.command("down", rich_help_panel=PANEL)(down)
     app.command("status", rich_help_panel=PANEL)(status)
-    app.command("migrate", rich_help_panel=PANEL)(migrate_database)
     app.command("receiver", rich_help_panel=PANEL)(receiver)
     app.command("responder", rich_help_panel=PANEL)(responder)
     app.command("airflow", rich_help_panel=PANEL, context_settings=_PASSED_ON)(airflow)
@@ -62,21 +60,33 @@ def up(
 
 def prepare(environment: Mapping[str, str]) -> None:
     """What has to be right before anything runs: who left stays away, and the default page is known."""
-    erased = apply_erasures(environment)
-    if erased:
-        screen.warn(f"{erased:,} people stood in the erasure journal and had come back; they were erased again.")
+    apply_journals(environment)
     register_default(environment)
 
 
-def apply_erasures(environment: Mapping[str, str]) -> int:
-    """Erase again whoever a restored backup brought back; without keys or a journal nothing can be said."""
+def apply_journals(environment: Mapping[str, str]) -> None:
+    """Make good what a restored backup has forgotten, and say so; without keys or journals nothing is known of it."""
     if not environment.get("OTN_HASH_KEY"):
-        return 0
+        return
     engine = make_engine(database_url(read_connection(DATABASE_CONNECTION, environment)))
+    keyring = read_keyring(environment)
     try:
-        return apply_journal(engine, read_keyring(environment), environment)
+        erased = apply_journal(engine, keyring, environment)
+        returned = apply_silences(engine, keyring, environment)
     finally:
         engine.dispose()
+    if erased:
+        screen.warn(f"{erased:,} people stood in the erasure journal and had come back; they were erased again.")
+    if returned:
+        screen.warn(sentence_of(returned))
+
+
+def sentence_of(returned: Returned) -> str:
+    """What was brought back from the journal of silences."""
+    return (
+        f"{returned.silenced:,} stop words and objections that had been forgotten count again."
+        f" {returned.lifted:,} that had been lifted were lifted again."
+    )
 
 
 def register_default(environment: Mapping[str, str]) -> None:
@@ -129,27 +139,6 @@ def _responder(state: machine.Status) -> str:
     return "takes in what the receiver stores, and answers" if found.state == RUNNING else "not running"
 
 
-def migrate_database(home: HomeOption = None) -> None:
-    """Bring the database to the tables of this version; harmless to repeat."""
-    url = database_of(settings(home), home)
-    before, _ = _version(url, home)
-    migrate(url)  # also makes the next partitions
-    after, _ = _version(url, home)
-    erased = apply_erasures(settings(home))
-    if erased:
-        screen.warn(f"{erased:,} people stood in the erasure journal and had come back; they were erased again.")
-    screen.say(f"Schema {after}." if before == after else f"Schema {before or 'none'} -> {after}.")
-
-
-def _version(url: str, home: Path | None) -> tuple[str | None, str | None]:
-    from sqlalchemy.exc import OperationalError
-
-    try:
-        return schema_version(url)
-    except OperationalError:
-        raise OtnError(away(home)) from None
-
-
 def receiver(
     home: HomeOption = None,
     host: Annotated[
@@ -162,14 +151,14 @@ def receiver(
     """Run the receiver of webhooks in the foreground."""
     from otn.web.receiver import serve
 
-    serve(host, port, settings(home))
+    serve(host, port, environment_of(RECEIVER, settings(home)))
 
 
 def responder(home: HomeOption = None) -> None:
     """Run the responder in the foreground: it takes in what the receiver stores, and answers, at once."""
     from otn.responder import serve
 
-    serve(settings(home))
+    serve(environment_of(SENDER, settings(home)))
 
 
 def airflow(words: typer.Context, home: HomeOption = None) -> None:

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from otn.cli import screen, topic_files
-from otn.cli.place import HomeOption, JsonOption, PageOption, actor, database, page_named
+from otn.cli.place import HomeOption, JsonOption, PageOption, actor, database, page_named, settings
 from otn.consent import adoption, topics
 from otn.consent.content import message_from
+from otn.consent.silence import silence_journal
 from otn.consent.titles import Finding, lint
 from otn.consent.topics import TopicCounts
 from otn.database import transaction
@@ -180,10 +181,11 @@ def adopt(
     home: HomeOption = None,
 ) -> None:
     """Give opt-ins whose payload is misspelt to the topic that was meant, those to come as well."""
-    with database(home) as engine:
+    environment = settings(home)
+    with database(home, environment) as engine:
         owner = page_named(engine, page)
         with transaction(engine) as connection:
-            done = adoption.adopt(connection, owner, payload, key, actor=actor())
+            done = adoption.adopt(connection, owner, payload, key, actor=actor(), journal=silence_journal(environment))
     screen.say(
         f"Opt-ins moved from {screen.plain(done.payload)!r} to {screen.plain(done.topic.key)!r}: {done.opt_ins:,};"
         " later ones follow."

@@ -12,6 +12,7 @@ from psycopg2.errors import LockNotAvailable
 from otn.consent import topics
 from otn.consent.pages import Page
 from otn.consent.reference import unpack
+from otn.consent.silence import REASONS, Change, SilenceJournal, write_down
 from otn.consent.text import plain_words
 from otn.consent.topics import Topic, TopicConflictError, TopicCounts, UnknownTopicError, write_audit
 from otn.database import PsycopgConnection, queries
@@ -61,7 +62,9 @@ def looks_like(found: Iterable[TopicCounts]) -> dict[int, str]:
     return {topic_id: key for topic_id, key in alike.items() if key is not None}
 
 
-def adopt(conn: PsycopgConnection, page: Page, payload: str, key: str, *, actor: str) -> Adopted:
+def adopt(
+    conn: PsycopgConnection, page: Page, payload: str, key: str, *, actor: str, journal: SilenceJournal | None = None
+) -> Adopted:
     """Give the opt-ins of an unregistered payload, and all later ones, to a registered topic; the same twice is once.
 
     Whoever stopped the one topic has stopped the other.
@@ -72,6 +75,7 @@ def adopt(conn: PsycopgConnection, page: Page, payload: str, key: str, *, actor:
         payload: what the opt-ins carried; or the name under which the list shows it.
         key: the registered topic.
         actor: who does it, for the audit.
+        journal: where the silences that go along are written down; None: this process knows none.
 
     Raises:
         UnknownTopicError: there is no such topic, or no opt-in with that payload.
@@ -86,10 +90,11 @@ def adopt(conn: PsycopgConnection, page: Page, payload: str, key: str, *, actor:
     if source.adopted_by is None:
         queries("topic").adopt_topic(conn, **moved)
     opt_ins = queries("topic").move_opt_ins(conn, ref=unpack(source.payload)[1], **moved)
-    queries("topic").copy_silence(conn, **moved)
+    copied = [Change(**row._asdict()) for row in queries("topic").copy_silence(conn, **moved)]
     if source.adopted_by is None or opt_ins:
         detail = {"payload": source.payload, "topic": target.key, "opt_ins": opt_ins}
         write_audit(conn, page, actor, "opt_ins_adopted", detail)
+    write_down(conn, journal, [one for one in copied if one.reason in REASONS])
     return Adopted(source.payload, target, opt_ins)
 
 

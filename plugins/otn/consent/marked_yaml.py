@@ -14,6 +14,8 @@ import yaml  # type: ignore[import-untyped]
 from otn.errors import UsageError
 
 BYTES_LIMIT = 512 * 1024
+NUMBER_LIMIT = 40  # characters; YAML also counts to the base 60, for which a long number takes seconds
+_NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 
 Path = tuple[str | int, ...]
 
@@ -131,10 +133,13 @@ def _value(loader: Any, node: Any, path: Path, lines: dict[Path, int]) -> Any:
 
 
 def _scalar(loader: Any, node: Any) -> Any:
+    endless = node.tag in _NUMBERS and len(node.value) > NUMBER_LIMIT
     try:
-        return loader.construct_object(node)
+        if not endless:
+            return loader.construct_object(node)
     except (ValueError, OverflowError, LookupError, AttributeError):  # a number or a date by its looks, or by its tag
-        raise YamlError(node.start_mark.line + 1, "This is no number and no date. Put it in quotes.") from None
+        pass
+    raise YamlError(node.start_mark.line + 1, "This is no number and no date. Put it in quotes.")
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]

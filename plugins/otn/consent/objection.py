@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from otn.consent.pages import Page
+from otn.consent.silence import Change, SilenceJournal, write_down
 from otn.consent.text import TEXT_LIMIT, storable
 from otn.consent.topics import Topic
 from otn.database import PsycopgConnection, queries
@@ -28,7 +29,14 @@ def find_person(conn: PsycopgConnection, page: Page, psid: str) -> int:
 
 
 def suppress(
-    conn: PsycopgConnection, page: Page, psid: str, *, topic: Topic | None, actor: str, note: str | None = None
+    conn: PsycopgConnection,
+    page: Page,
+    psid: str,
+    *,
+    topic: Topic | None,
+    actor: str,
+    note: str | None = None,
+    journal: SilenceJournal | None = None,
 ) -> int:
     """Silence a person, for a topic or for everything; the same twice is one entry with the later note.
 
@@ -41,6 +49,7 @@ def suppress(
         topic: of which nothing may be sent any more; None: of none.
         actor: who enters it.
         note: why; never a name.
+        journal: where it is written down, so that a restored backup knows it; None: this process knows none.
 
     Returns:
         Our number of the person.
@@ -53,12 +62,21 @@ def suppress(
         raise UsageError("The note is too long or holds characters that cannot be stored. Give a short, plain one.")
     person = find_person(conn, page, psid)
     topic_id = topic.id if topic else None
-    queries("objection").enter(conn, subscriber_id=person, topic_id=topic_id, actor=actor, note=note)
+    row = queries("objection").enter(conn, subscriber_id=person, topic_id=topic_id, actor=actor, note=note)
     _audit(conn, page, actor, "suppressed", person, topic)
+    write_down(conn, journal, [Change(**row._asdict())])
     return person
 
 
-def release(conn: PsycopgConnection, page: Page, psid: str, *, topic: Topic | None, actor: str) -> bool:
+def release(
+    conn: PsycopgConnection,
+    page: Page,
+    psid: str,
+    *,
+    topic: Topic | None,
+    actor: str,
+    journal: SilenceJournal | None = None,
+) -> bool:
     """Lift an operator's entry; what the person said by a stop word stays.
 
     Args:
@@ -67,6 +85,7 @@ def release(conn: PsycopgConnection, page: Page, psid: str, *, topic: Topic | No
         psid: the person.
         topic: the entry of this topic; None: the one about everything.
         actor: who lifts it.
+        journal: as ``suppress`` has it.
 
     Returns:
         Whether there was one.
@@ -75,10 +94,12 @@ def release(conn: PsycopgConnection, page: Page, psid: str, *, topic: Topic | No
         UnknownPersonError: we hold nobody of this PSID.
     """
     person = find_person(conn, page, psid)
-    lifted = bool(queries("objection").lift(conn, subscriber_id=person, topic_id=topic.id if topic else None))
+    rows = queries("objection").lift(conn, subscriber_id=person, topic_id=topic.id if topic else None)
+    lifted = [Change(**row._asdict(), lifted=True) for row in rows]
     if lifted:
         _audit(conn, page, actor, "released", person, topic)
-    return lifted
+        write_down(conn, journal, lifted)
+    return bool(lifted)
 
 
 def _audit(conn: PsycopgConnection, page: Page, actor: str, action: str, person: int, topic: Topic | None) -> None:

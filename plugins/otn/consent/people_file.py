@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TextIO
 
 from otn.consent.labels import LabelError, check_attribute, check_label, check_value
@@ -19,6 +19,7 @@ PSID_COLUMN = "psid"
 LABEL_COLUMNS = ("label", "labels")
 MOST_COLUMNS = 60
 MOST_EXAMPLES = 20
+LINE_LIMIT = 1024 * 1024  # characters; without a bound one endless line would fill the memory
 _SPREADSHEET_NUMBER = re.compile(r"\d([.,]\d+)?E\+?\d+", re.ASCII | re.IGNORECASE)
 _SEPARATORS = re.compile("[;|]")
 
@@ -109,9 +110,10 @@ def import_file(
 def _read(stream: TextIO) -> Iterator[tuple[int, list[str]]]:
     """Lines that are not empty, with their numbers."""
     try:
-        head = stream.readline()
+        lines = _bounded(stream)
+        head = next(lines, "")
         separator = max(",;\t", key=head.count)
-        reader = csv.reader(_with(head.removeprefix("\ufeff"), stream), delimiter=separator, strict=True)
+        reader = csv.reader(chain([head.removeprefix("\ufeff")], lines), delimiter=separator, strict=True)
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 yield reader.line_num, cells
@@ -121,9 +123,13 @@ def _read(stream: TextIO) -> Iterator[tuple[int, list[str]]]:
         raise PeopleFileError(f"The file cannot be read near line {reader.line_num}: {error}. Correct it.") from None
 
 
-def _with(head: str, stream: Iterable[str]) -> Iterator[str]:
-    yield head
-    yield from stream
+def _bounded(stream: TextIO) -> Iterator[str]:
+    number = 0
+    while line := stream.readline(LINE_LIMIT):
+        number += 1
+        if len(line) == LINE_LIMIT:
+            raise PeopleFileError(f"Line {number} is longer than {LINE_LIMIT:,} characters. Correct it.")
+        yield line
 
 
 def _columns(heading: list[str]) -> _Columns:

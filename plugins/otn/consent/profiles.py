@@ -115,13 +115,13 @@ def fetch(
         ConfigurationError: the settings cannot be used.
     """
     wanted = read_profile_settings(environ)
-    pace = Pace(engine, page_row_id, settings.messages_per_second)
+    pace = Pace.of(engine, page_row_id, settings)
     if not wanted.fields or pace.ahead_s() > POLITE_S:
         return ProfileFigures()
     claims = _claim(engine, page_row_id, min(most, _call_size(settings)))
     if not claims:
         return ProfileFigures()
-    time.sleep(max(0.0, pace.take(len(claims)) - time.monotonic()))
+    time.sleep(max(0.0, pace.take(len(claims)).start - time.monotonic()))
     results = client.profiles([claim.psid for claim in claims], wanted.fields)
     return _record(engine, page_row_id, list(zip(claims, results, strict=True)), wanted.again_days * DAY_S)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from otn.consent.silence import Change
 from otn.consent.text import plain_words
 from otn.consent.words import LANGUAGES, Language
 from otn.database import PsycopgConnection, queries
@@ -180,7 +181,7 @@ def _settled(ways: Sequence[tuple[Heard, str]], topics: Mapping[tuple[int, str],
     return None
 
 
-def settle_words(conn: PsycopgConnection, event_ids: Sequence[int]) -> set[int]:
+def settle_words(conn: PsycopgConnection, event_ids: Sequence[int]) -> list[Change]:
     """Suppress or release the people of these events, by the latest word that each has said about a topic or all.
 
     Args:
@@ -188,14 +189,13 @@ def settle_words(conn: PsycopgConnection, event_ids: Sequence[int]) -> set[int]:
         event_ids: new message events whose text was a stop or a start word.
 
     Returns:
-        The people (``otn.subscriber.id``) of whom a silence was lifted.
+        What was lifted, then what began; to be written down before the commit.
     """
     if not event_ids:
-        return set()
+        return []
     ids = list(event_ids)
-    lifted = {row.subscriber_id for row in queries("suppression").lift_stops(conn, event_ids=ids)}
-    queries("suppression").keep_stops(conn, event_ids=ids)
-    return lifted
+    lifted = [Change(**row._asdict(), lifted=True) for row in queries("suppression").lift_stops(conn, event_ids=ids)]
+    return lifted + [Change(**row._asdict()) for row in queries("suppression").keep_stops(conn, event_ids=ids)]
 
 
 def _language(heard: Heard, locale: str | None) -> Language:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
@@ -31,6 +32,10 @@ __all__ = [
 # Postgres docs, error codes: transaction rollback, insufficient resources, operator intervention.
 _PASSING_CLASSES = frozenset({"40", "53", "57"})
 _PASSING_STATES = frozenset({"55P03"})  # lock not available
+_IDLE_IN_TRANSACTION = "25P03"
+
+VANISHED_S = 30  # a connection whose other end says nothing for so long is given up by us
+ABANDONED_S = 60  # a transaction that we leave alone for so long is ended by Postgres
 
 PsycopgConnection = psycopg2.extensions.connection
 
@@ -75,7 +80,7 @@ def _sanitised(error: psycopg2.Error) -> DatabaseError:
     # Class 57P is a server that shuts down or starts; without any state the connection itself broke.
     away = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
     state = getattr(error, "pgcode", None) or ""
-    if away and (not state or state.startswith(("08", "57P"))):
+    if state == _IDLE_IN_TRANSACTION or (away and (not state or state.startswith(("08", "57P")))):
         return DatabaseAwayError(error)
     return DatabaseError(error)
 
@@ -96,21 +101,27 @@ def make_engine(url: str, *, pool_size: int | None = None, application_name: str
 
     Args:
         url: ``postgresql+psycopg2://…``; the driver is named, because SQLAlchemy 2.1 changes what is meant without it.
-        pool_size: connections kept; None keeps none, as Airflow's task processes are forked.
+        pool_size: connections kept, for a program that works by itself: a transaction it leaves alone for a minute is
+            ended. None keeps none.
         application_name: shown in ``pg_stat_activity``.
     """
-    arguments = {
+    arguments: dict[str, Any] = {
         "cursor_factory": NamedTupleCursor,
         "application_name": application_name,
         "connect_timeout": 10,
-        # A year is counted in UTC everywhere. Keepalives find a server that went away without a word.
+        # A year is counted in UTC everywhere. Keepalives find a server that went away without a word while we wait for
+        # its answer, the other limit one that never got the question.
         "options": "-c timezone=UTC",
+        "tcp_user_timeout": VANISHED_S * 1_000,
         "keepalives_idle": 15,
         "keepalives_interval": 5,
         "keepalives_count": 3,
     }
     if pool_size is None:
         return create_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
+    # A machine that vanished in mid-transaction keeps its locks until TCP finds out, after hours: on the schedule of a
+    # page, for one. A command that keeps none may wait for whoever reads its output.
+    arguments["options"] += f" -c idle_in_transaction_session_timeout={ABANDONED_S}s"
     return create_engine(
         url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, connect_args=arguments, hide_parameters=True
     )

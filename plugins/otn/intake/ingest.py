@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from otn.consent.silence import silence_journal
 from otn.consent.suppression import read_words
 from otn.crypto import DecryptionError, Keyring
 from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
@@ -58,7 +59,9 @@ def ingest_pending(
     Raises:
         IncompleteError: some webhooks stay pending; the sentence says why.
     """
-    work = _Ingest(engine, Merger(keyring, read_words(), on_events), progress)
+    work = _Ingest(
+        engine, Merger(keyring, read_words(), on_events, silences=silence_journal(keyring=keyring)), progress
+    )
 
     def take(conn: PsycopgConnection, after: tuple[date, str], most: int) -> Iterable[Any]:
         key = {"after_day": after[0], "after_id": after[1]}
@@ -94,7 +97,8 @@ def reingest_day(
         BalanceError: what was received is not what was ingested, known or quarantined.
         IncompleteError: some webhooks could not be read; the sentence says why.
     """
-    work = _Ingest(engine, Merger(keyring, read_words(), on_events, again=True), progress)
+    merger = Merger(keyring, read_words(), on_events, again=True, silences=silence_journal(keyring=keyring))
+    work = _Ingest(engine, merger, progress)
 
     def take(conn: PsycopgConnection, after: tuple[date, str], most: int) -> Iterable[Any]:
         rows: Iterable[Any] = queries("webhook").take_day(

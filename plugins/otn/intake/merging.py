@@ -10,6 +10,7 @@ import structlog
 from psycopg2 import Error as PsycopgError
 from psycopg2 import InterfaceError, OperationalError
 
+from otn.consent.silence import Change, SilenceJournal, write_down
 from otn.consent.suppression import Words, hear, settle_words
 from otn.crypto import Keyring
 from otn.database import PsycopgConnection, queries
@@ -55,12 +56,14 @@ class Merger:
         on_events: is told the ids of stored events inside the transaction; None: nobody is.
         again: look at what is known too: every event and token must be there afterwards, and ``on_events`` is told of
             all of them.
+        silences: where stops and starts are written down; None: this process knows no journal.
     """
 
     keyring: Keyring
     words: Words
     on_events: OnEvents | None = None
     again: bool = False
+    silences: SilenceJournal | None = None
 
     def merge(self, conn: PsycopgConnection, sources: Sequence[Source]) -> list[Outcome]:
         """Store the events of some bodies; answers one outcome per body.
@@ -84,7 +87,8 @@ class Merger:
         if len(stage):
             stage.copy(conn)
             stored = self._store(conn, stage, reading.outcomes)
-            self._settle(conn, stage, stored, any_window=context.any_window, alone=len(sources) == 1)
+            changes = self._settle(conn, stage, stored, any_window=context.any_window, alone=len(sources) == 1)
+            write_down(conn, self.silences, changes)
         return reading.outcomes
 
     def _learn(self, conn: PsycopgConnection, pages: dict[str, int], reading: Reading) -> Learned:
@@ -119,9 +123,11 @@ class Merger:
             outcomes[stage.owners[place]].new += 1
         return _Stored(new, tokens)
 
-    def _settle(self, conn: PsycopgConnection, stage: Stage, stored: _Stored, *, any_window: bool, alone: bool) -> None:
+    def _settle(
+        self, conn: PsycopgConnection, stage: Stage, stored: _Stored, *, any_window: bool, alone: bool
+    ) -> list[Change]:
         new = stored.events
-        lifted = settle_words(conn, [new[place] for place in stage.heard if place in new])
+        changes = settle_words(conn, [new[place] for place in stage.heard if place in new])
         event_ids = sorted(new.values())
         if self.again:
             found = queries("ingest").stored(conn)
@@ -133,11 +139,13 @@ class Merger:
         # After the campaigns' rows, as senders take them before a page too.
         if any_window:
             settle_window(conn, stored.tokens, event_ids)
+        lifted = {change.subscriber_id for change in changes if change.lifted}
         self._answer(conn, stage, new, lifted, alone=alone)
         pages = sorted({stage.policies[place] for place in new if place in stage.policies})
         if pages:
             queries("page").lock_pages(conn, ids=pages)
             list(queries("page").settle_policy(conn, ids=pages))
+        return changes
 
     def _answer(
         self, conn: PsycopgConnection, stage: Stage, new: dict[int, int], lifted: set[int], *, alone: bool

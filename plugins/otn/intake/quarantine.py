@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from otn.consent.silence import silence_journal
 from otn.consent.suppression import read_words
 from otn.crypto import DecryptionError, Keyring
 from otn.database import Engine, PsycopgConnection, queries, transaction
@@ -82,7 +83,7 @@ def replay(
     Raises:
         IncompleteError: some items cannot be decrypted; everything else was replayed.
     """
-    merger = Merger(keyring, read_words(), on_events)
+    merger = Merger(keyring, read_words(), on_events, silences=silence_journal(keyring=keyring))
     balance, after_id, locked = Balance(), 0, 0
     wanted = None if ids is None else list(ids)
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +14,20 @@ import psycopg2
 from otn import database
 from otn.database import DatabaseAwayError, make_engine, queries, transaction
 from otn.errors import ConfigurationError, OtnError
-from otn.local import postgres
+from otn.local import logins, postgres
 from otn.local.environment import AIRFLOW_DB, OTN_DB
 from otn.local.home import ADMIN
+from otn.local.logins import SENDER, Kind
 from otn.local.pools import missing_pools
 from otn.local.programs import airflow_command
 from otn.local.progress import Progress
-from otn.settings import DATABASE_CONNECTION, Connection, database_url, read_connection
+from otn.settings import (
+    DATABASE_CONNECTION,
+    Connection,
+    database_url,
+    read_connection,
+    read_database_connection,
+)
 
 SUPERUSER_PASSWORD = "OTN_POSTGRES_PASSWORD"  # noqa: S105 - a variable's name
 ADMIN_NAME, ADMIN_PASSWORD = "OTN_ADMIN", "OTN_ADMIN_PASSWORD"
@@ -76,6 +83,15 @@ class Deployment:
         self._progress = progress
         self._otn = _complete(read_connection(DATABASE_CONNECTION, environment), OTN_DB)
         self._airflow = _complete(read_connection("airflow_db", environment), AIRFLOW_DB)
+        self._logins = tuple(self._given_logins())
+
+    def _given_logins(self) -> Iterator[tuple[Kind, Connection]]:
+        """Those that are no owner under another name."""
+        for kind in logins.KINDS:
+            if self._environment.get(kind.variable):
+                one = _complete(read_connection(kind.connection_id, self._environment), kind.variable)
+                if one.login != self._otn.login:
+                    yield kind, one
 
     def prepare(self) -> None:
         """Make databases, tables, pools and the first user, each where missing.
@@ -88,6 +104,7 @@ class Deployment:
         self._run("db", "migrate")
         self._progress.stage("migrating the project's database")
         database.migrate(database_url(self._otn))
+        self._check_logins()
         self._make_pools()
         self._make_user()
 
@@ -100,12 +117,30 @@ class Deployment:
         for one in (self._otn, self._airflow):
             server = Superuser(str(one.host), one.port or 5432, password)
             try:
-                postgres.ensure_database(server, str(one.schema), str(one.login), str(one.password))
+                logins.ensure_database(server, str(one.schema), str(one.login), str(one.password))
+                for kind, login in self._logins if one is self._otn else ():
+                    logins.ensure_login(server, str(login.login), str(login.password), kind.role)
             except psycopg2.OperationalError as error:
                 raise PreparationError(
                     f"The superuser cannot connect to {one.host} ({_reason(error)}). Start Postgres and correct "
                     f"{SUPERUSER_PASSWORD}; leave it empty where somebody else makes the databases."
                 ) from None
+
+    def _check_logins(self) -> None:
+        for kind, one in self._logins:
+            engine = make_engine(database_url(one))
+            try:
+                with transaction(engine) as connection:
+                    may = bool(queries("deployment").has_role(connection, role=kind.role))
+            except DatabaseAwayError:
+                may = False
+            finally:
+                engine.dispose()
+            if not may:
+                raise PreparationError(
+                    f"The login {one.login} of {kind.variable} cannot connect, or has not the role {kind.role}. "
+                    f"Make it as docs/sql.md says (Roles), or leave the variable empty: then the owner's login is used."
+                )
 
     def _make_pools(self) -> None:
         self._progress.stage("making pools where they are missing")
@@ -154,7 +189,8 @@ def responder_speaks(environment: Mapping[str, str]) -> bool:
     Raises:
         ConfigurationError: the database's connection is missing.
     """
-    engine = make_engine(database_url(read_connection(DATABASE_CONNECTION, environment)), application_name="otn health")
+    url = database_url(read_database_connection(SENDER.connection_id, environment))
+    engine = make_engine(url, application_name="otn health")
     try:
         with transaction(engine) as connection:
             return bool(queries("deployment").responder_speaks(connection, seconds=QUIET_S))

@@ -22,6 +22,8 @@ _NAMES = {
     "DEPLOY_API_SECRET_KEY": "AIRFLOW__API__SECRET_KEY",
     "DEPLOY_POSTGRES_PASSWORD": "OTN_POSTGRES_PASSWORD",
     "DEPLOY_OTN_DB_PASSWORD": "OTN_POSTGRES_OTN_PASSWORD",
+    "DEPLOY_SENDER_DB_PASSWORD": "OTN_POSTGRES_SENDER_PASSWORD",
+    "DEPLOY_RECEIVER_DB_PASSWORD": "OTN_POSTGRES_RECEIVER_PASSWORD",
     "DEPLOY_AIRFLOW_DB_PASSWORD": "OTN_POSTGRES_AIRFLOW_PASSWORD",
 }
 _OF_THE_DATA = ("DEPLOY_ENCRYPTION_KEYS", "DEPLOY_HASH_KEY")
@@ -54,6 +56,8 @@ _CHOICES = """\
 # DEPLOY_BASE_IMAGE='apache/airflow:slim-3.3.2-python3.12'
 # A Postgres of your own (docs/deployment.md): empty COMPOSE_PROFILES and DEPLOY_POSTGRES_PASSWORD, and set these.
 # DEPLOY_OTN_DB='postgres://otn:<password>@<host>:5432/otn?sslmode=require'
+# DEPLOY_SENDER_DB='postgres://otn_login_sender:<password>@<host>:5432/otn?sslmode=require'
+# DEPLOY_RECEIVER_DB='postgres://otn_login_receiver:<password>@<host>:5432/otn?sslmode=require'
 # DEPLOY_AIRFLOW_DB='postgres://airflow:<password>@<host>:5432/airflow?sslmode=require'
 # DEPLOY_AIRFLOW_DB_URL='postgresql+psycopg2://airflow:<password>@<host>:5432/airflow?sslmode=require'
 """

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from otn.errors import ConfigurationError
-from otn.local import postgres
+from otn.local import logins, postgres
 from otn.local.airflow_settings import TUNABLE, airflow_settings
 from otn.local.dotenv import read_dotenv
 from otn.local.home import Home
+from otn.local.logins import Kind
 from otn.local.ports import HOST
 from otn.local.processes import HOME_MARK, PROGRAM_MARK
 from otn.local.supervision import python_path
@@ -24,6 +25,7 @@ HIDDEN = "***"
 
 _CONNECTION = "AIRFLOW_CONN_"
 _DROPPED = ("AIRFLOW_HOME", "AIRFLOW_CONFIG", "PYTHON", "PYTEST_", "VIRTUAL_ENV", "SUPERVISOR_", "__PYVENV", "COV_")
+_OF_AIRFLOW = ("AIRFLOW__", "AIRFLOW_HOME")
 _KEPT_BY_HOME = ("OTN_POSTGRES_",)  # passwords of roles: the programs get URLs instead
 _LOOPBACK = f"localhost,{HOST},::1"
 _SHORTEST_SECRET = 5
@@ -58,9 +60,7 @@ def program_environment(home: Home, caller: Mapping[str, str], ports: Mapping[st
     keys = {name: value for name, value in secrets.items() if not name.startswith(_KEPT_BY_HOME)}
     airflow_keys = {name: keys.pop(name) for name in list(keys) if name.startswith("AIRFLOW__")}
     databases = {
-        OTN_DB: _connection(
-            ports["postgres"], postgres.OTN_DATABASE, postgres.OTN_ROLE, secrets["OTN_POSTGRES_OTN_PASSWORD"]
-        ),
+        **_otn_connections(ports["postgres"], secrets, given),
         # otn_purge cleans Airflow's own tables by it: a task process is not told Airflow's address otherwise.
         AIRFLOW_DB: _connection(
             ports["postgres"],
@@ -95,6 +95,34 @@ def program_environment(home: Home, caller: Mapping[str, str], ports: Mapping[st
     result.pop(HOME_MARK, None)
     result.pop(PROGRAM_MARK, None)
     return result
+
+
+def _otn_connections(port: int, secrets: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Connections to the project's database: the owner's, and that of each login. Of another database: none of ours."""
+    if given.get(OTN_DB):
+        return {}
+    who = {OTN_DB: (postgres.OTN_ROLE, "OTN_POSTGRES_OTN_PASSWORD")}
+    # A home that an older version has made gets its logins when it is started.
+    who |= {kind.variable: (kind.login, kind.secret) for kind in logins.KINDS if secrets.get(kind.secret)}
+    return {
+        variable: _connection(port, postgres.OTN_DATABASE, login, secrets[secret])
+        for variable, (login, secret) in who.items()
+    }
+
+
+def environment_of(kind: Kind, environment: Mapping[str, str]) -> dict[str, str]:
+    """What a program that faces strangers finds: its own way into the database, and nothing of Airflow's.
+
+    Args:
+        kind: of the program.
+        environment: of all.
+    """
+    hidden = {AIRFLOW_DB, *(one.variable for one in logins.KINDS if one != kind)}
+    if environment.get(kind.variable):
+        hidden.add(OTN_DB)
+    return {
+        name: value for name, value in environment.items() if name not in hidden and not name.startswith(_OF_AIRFLOW)
+    }
 
 
 def home_environment(home: Home, environ: Mapping[str, str] | None = None) -> dict[str, str]:

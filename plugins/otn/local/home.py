@@ -208,6 +208,8 @@ _SECRETS: dict[str, Callable[[], str]] = {
     "OTN_POSTGRES_PASSWORD": _password,
     "OTN_POSTGRES_OTN_PASSWORD": _password,
     "OTN_POSTGRES_AIRFLOW_PASSWORD": _password,
+    "OTN_POSTGRES_SENDER_PASSWORD": _password,
+    "OTN_POSTGRES_RECEIVER_PASSWORD": _password,
 }
 
 

@@ -11,16 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import quote
 
 import psycopg2
-from psycopg2 import sql
 
 from otn.errors import OtnError
 from otn.local.account import Account, open_passage, open_programs, own, postgres_account
@@ -51,13 +49,6 @@ SETTINGS = {
 
 _START_S = 60
 _POLL_S = 0.05
-
-
-class Administered(Protocol):
-    """A server that a superuser can connect to."""
-
-    def connect(self) -> psycopg2.extensions.connection:
-        """Connect as the superuser, committing each statement."""
 
 
 class PostgresError(OtnError):
@@ -228,26 +219,6 @@ def wait_ready(server: Server, *, gone: Callable[[], bool], timeout_s: float = _
         if time.monotonic() > deadline:
             raise PostgresError(f"Postgres does not answer after {timeout_s:.0f} s. Read its log.")
         time.sleep(_POLL_S)
-
-
-def ensure_database(server: Administered, name: str, role: str, password: str) -> None:
-    """Make a role and the database it owns, each where missing; set the role's password.
-
-    Args:
-        server: where.
-        name: the database.
-        role: its owner; no superuser.
-        password: the owner's.
-    """
-    with closing(server.connect()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
-        verb = "ALTER" if cursor.fetchone() else "CREATE"
-        statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
-        cursor.execute(statement.format(sql.SQL(verb), sql.Identifier(role), sql.Literal(password)))
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-        if not cursor.fetchone():
-            statement = sql.SQL("CREATE DATABASE {} OWNER {}")
-            cursor.execute(statement.format(sql.Identifier(name), sql.Identifier(role)))
 
 
 def environment() -> dict[str, str]:

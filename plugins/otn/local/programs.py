@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from otn.local import health, postgres
-from otn.local.environment import can_receive, can_send
+from otn.local import health, logins, postgres
+from otn.local.environment import can_receive, can_send, environment_of
 from otn.local.home import Home
 from otn.local.ports import HOST
 from otn.local.postgres import Server
@@ -56,10 +56,10 @@ def system_programs(environment: Mapping[str, str], ports: Mapping[str, int]) ->
     if can_receive(environment):
         command = (sys.executable, "-m", "otn", "receiver")
         check = (ports["receiver"], health.RECEIVER_HEALTH)
-        programs.append(Program(RECEIVER, command, environment, health=check))
+        programs.append(Program(RECEIVER, command, environment_of(logins.RECEIVER, environment), health=check))
     if can_send(environment):
         command = (sys.executable, "-m", "otn", "responder")
-        programs.append(Program(RESPONDER, command, environment, stop_s=ANSWERING_S))
+        programs.append(Program(RESPONDER, command, environment_of(logins.SENDER, environment), stop_s=ANSWERING_S))
     return programs
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from otn import database, settings
 from otn.errors import OtnError
-from otn.local import health, postgres
+from otn.local import health, logins, postgres
 from otn.local.account import postgres_account
 from otn.local.environment import program_environment, without_secrets
 from otn.local.files import write_private
@@ -138,7 +138,9 @@ class Startup:
             (postgres.OTN_DATABASE, postgres.OTN_ROLE, "OTN_POSTGRES_OTN_PASSWORD"),
             (postgres.AIRFLOW_DATABASE, postgres.AIRFLOW_ROLE, "OTN_POSTGRES_AIRFLOW_PASSWORD"),
         ):
-            postgres.ensure_database(server, name, role, secrets[password])
+            logins.ensure_database(server, name, role, secrets[password])
+        for kind in logins.KINDS:
+            logins.ensure_login(server, kind.login, secrets[kind.secret], kind.role)
 
     def _migrate(self) -> None:
         connection = settings.read_connection(settings.DATABASE_CONNECTION, self._environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -40,6 +41,11 @@ class PageCredentials:
             raise ConfigurationError(
                 "The Graph base URL of the page is no http(s) address. Put https://graph.facebook.com into host."
             )
+        if not _private(self.base_url):
+            raise ConfigurationError(
+                "The Graph base URL of the page is http, so the access token would travel in the clear. Write https;"
+                " http is for this machine alone."
+            )
         if not PATH_PART.fullmatch(self.page_id):
             raise ConfigurationError("The page id is missing or not an id. Put the page's numeric id into login.")
         if not _HEADER_TEXT.fullmatch(self.access_token):
@@ -60,5 +66,18 @@ def _usable_base(url: str) -> bool:
             and not (parts.query or parts.fragment or parts.username or parts.password)
             and _HEADER_TEXT.fullmatch(url)
         )
+    except ValueError:
+        return False
+
+
+def _private(url: str) -> bool:
+    """Whether nobody on the way can read along."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname == "localhost" or _is_loopback(parts.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

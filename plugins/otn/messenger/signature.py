@@ -13,6 +13,7 @@ from otn.errors import OtnError
 from otn.messenger import wire
 
 _PREFIX = "sha256="
+_FORM = re.compile(r"\s*sha256=[0-9a-f]{64}\s*", re.ASCII)
 _ALGORITHM = "HMAC-SHA256"
 _SIGNED_REQUEST = re.compile(r"([A-Za-z0-9_-]+)={0,2}\.([A-Za-z0-9_-]+={0,2})", re.ASCII)
 _SIGNED_REQUEST_LIMIT = 16_384
@@ -36,6 +37,15 @@ def sign(raw: bytes, app_secret: str) -> str:
         app_secret: The secret of the app that is subscribed to the page.
     """
     return _PREFIX + hmac.new(app_secret.encode(), raw, hashlib.sha256).hexdigest()
+
+
+def looks_signed(header: str | None) -> bool:
+    """Tell whether the value of ``X-Hub-Signature-256`` has the form of a signature; what has not need not be read on.
+
+    Args:
+        header: None if absent. Any text is allowed, also hostile one.
+    """
+    return header is not None and _FORM.fullmatch(header) is not None
 
 
 def verify(raw: bytes, header: str | None, app_secrets: Iterable[str]) -> bool:

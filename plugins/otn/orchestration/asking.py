@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 
 from otn.orchestration.ask_params import AskRequest
-from otn.orchestration.ingesting import apply_erasures
+from otn.orchestration.ingesting import apply_journals
 from otn.orchestration.retrying import come_back
 from otn.orchestration.runs import actor, current, stop_run
 from otn.orchestration.sending import HANGING, SEND_POOL, RunNeedsPersonError, progress
@@ -46,7 +46,9 @@ def ask() -> int:
     if request.topic is None:
         return SWEEP
     engine = make_engine()
-    apply_erasures(engine, read_keyring())  # whoever left is not asked, whatever backup this database came from
+    apply_journals(
+        engine, read_keyring()
+    )  # nor is asked who left or wants silence, whatever backup this database came from
     page, topic, hook = _page_and_topic(engine, request)
     gated = _pass_gates(request, hook)
     spec = request.spec(context["dag_run"].run_id, gated)

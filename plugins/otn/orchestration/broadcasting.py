@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
 
-from otn.orchestration.ingesting import apply_erasures
+from otn.orchestration.ingesting import apply_journals
 from otn.orchestration.params import BroadcastRequest
 from otn.orchestration.retrying import come_back
 from otn.orchestration.runs import actor, current, stop_run
@@ -194,7 +194,9 @@ def plan(campaign_id: int) -> int:
     from otn.orchestration.bench import Bench
 
     bench = Bench.of_campaign(campaign_id)
-    apply_erasures(bench.engine, bench.keyring)  # whoever left is not planned, whatever backup this database came from
+    apply_journals(
+        bench.engine, bench.keyring
+    )  # whoever left or asked for silence is not planned, whatever backup this database came from
     written = write_plan(bench.engine, campaign_id, messages_per_second=bench.settings.messages_per_second)
     log.info("%s people planned, %s left out, %s chunks", written.planned, written.excluded, written.chunks)
     return campaign_id
@@ -216,7 +218,7 @@ def canary(campaign_id: int) -> list[int]:
     bench = Bench.of_campaign(campaign_id)
     result = send_chunk(bench.engine, bench.client, bench.keyring, bench.settings, campaign_id, 0)
     if not result.done:
-        yield_or_give_up(current(), result.state, moved=moved(result.states))
+        yield_or_give_up(current(), result.state, moved=moved(result.states), quota=result.quota)
     if result.state != CampaignState.SENDING or _halt_on_bad_canary(bench, campaign_id, result):
         log.warning("The campaign was stopped; nobody after the canary gets it in this run.")
         return [0]

@@ -39,6 +39,7 @@ SETTINGS = (
     "message",
     "result_labels",
     "canary",
+    "canary_labels",
     "approval",
     "if_late",
     "late_after",
@@ -198,6 +199,10 @@ def read_file(path: Path, *, thorough: bool = False) -> CampaignFile:
         text = "A campaign file is named <key>.yaml; the key has 1 to 100 of a-z, 0-9, _ and -. Rename it."
         raise CampaignFileError([Mistake(ascii(path.name)[1:-1], None, "", text)])
     try:
+        if not path.is_file() and path.exists():  # a pipe would be waited for without end
+            raise CampaignFileError(
+                [Mistake(path.name, None, "", "It cannot be read (no regular file). Put a file there.")]
+            )
         with path.open("rb") as opened:
             raw = opened.read(BYTES_LIMIT + 1)
         reader = _Reader(path.name, marked_yaml.read(raw), thorough=thorough)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
@@ -14,6 +14,7 @@ from otn.errors import UsageError
 from otn.orchestration.broadcasting import go_on, open_by, rest_until_send_at
 from otn.orchestration.campaign_files import DAG_PREFIX, CampaignFile, CampaignFileError, read_file
 from otn.orchestration.reading_params import ParamError
+from otn.orchestration.retrying import come_back
 from otn.orchestration.runs import actor, current, stop_run
 from otn.settings import campaigns_folder
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from otn.orchestration.params import BroadcastRequest
 
 log = logging.getLogger(__name__)
+
+HELD = timedelta(minutes=1)  # until somebody looks again whether the file is back
 
 
 class IntervalCutError(UsageError):
@@ -90,9 +93,10 @@ def interval(context: Mapping[str, Any], file: CampaignFile) -> tuple[datetime, 
 
 
 def follow_file(context: Mapping[str, Any], campaign_id: int) -> None:
-    """Do what the file says by now with a campaign that waits: cancel it after ``stop`` or without a file, or move it.
+    """Do what the file says by now with a campaign that waits: cancel it after ``stop``, or move it.
 
-    A file that is broken for the moment changes nothing: what waits was agreed on.
+    A file that is broken for the moment changes nothing: what waits was agreed on. While the file is gone the campaign
+    is held; a folder may be away for a moment too, and what was cancelled could not be taken back. ``otn_watch`` tells.
     """
     from otn.campaign import control, series
     from otn.orchestration.hook import make_engine
@@ -104,8 +108,8 @@ def follow_file(context: Mapping[str, Any], campaign_id: int) -> None:
     who = actor(context)
     path = _path(context)
     if not path.exists():
-        control.cancel(engine, campaign_id, actor=who, reason=f"{path.name} is gone")
-        return
+        log.warning("%s is gone: the campaign %r is held. Put the file back, or cancel it.", path.name, campaign.key)
+        come_back(datetime.now(UTC) + HELD)
     try:
         file = read_file(path)
     except CampaignFileError as error:

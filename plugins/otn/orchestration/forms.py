@@ -102,6 +102,14 @@ def broadcast_params() -> dict[str, Param]:
             description="So many people first; if their answers are bad, nobody else gets it. 0: no canary.",
             section=_SAFETY,
         ),
+        "canary_labels": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Canary by label",
+            description="Whoever carries one of these labels comes first too: staff, say. One per line.",
+            section=_SAFETY,
+        ),
         "approval": Param(
             True,  # noqa: FBT003 - Param's default is positional
             type="boolean",

@@ -14,6 +14,7 @@ from airflow.sdk.log import mask_secret
 from otn.settings import (
     DATABASE_CONNECTION,
     DEFAULT_PAGE_CONNECTION,
+    SENDER_CONNECTION,
     Connection,
     ConnectionMissingError,
     PageSettings,
@@ -55,13 +56,32 @@ def read_connection(connection_id: str) -> Connection:
     )
 
 
-def make_engine() -> Engine:
-    """An engine on the connection ``otn_db``, for this task's process."""
-    from otn import database
+def make_engine(*, owner: bool = False) -> Engine:
+    """An engine for this task's process, on the connection ``otn_db_sender``; ``otn_db`` where that is not defined.
 
-    connection = read_connection(DATABASE_CONNECTION)
+    Args:
+        owner: on ``otn_db`` itself, for a task that drops partitions and deletes people.
+
+    Raises:
+        ConnectionMissingError: neither is defined.
+        SchemaBehindError: the database must be migrated first.
+        SchemaAheadError: it was migrated too far for this code.
+    """
+    from otn import database
+    from otn.database.schema import check_schema
+
+    connection = read_connection(DATABASE_CONNECTION) if owner else _sender_connection()
     _mask(connection.password)
-    return database.make_engine(database_url(connection), pool_size=SENDER_CONNECTIONS, application_name="otn task")
+    engine = database.make_engine(database_url(connection), pool_size=SENDER_CONNECTIONS, application_name="otn task")
+    check_schema(engine)
+    return engine
+
+
+def _sender_connection() -> Connection:
+    try:
+        return read_connection(SENDER_CONNECTION)
+    except ConnectionMissingError:
+        return read_connection(DATABASE_CONNECTION)
 
 
 def read_keyring() -> Keyring:

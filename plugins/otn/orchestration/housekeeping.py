@@ -52,7 +52,7 @@ def purge() -> dict[str, Any]:
     from otn.privacy.retention import read_retention
 
     result = purge_tables(
-        make_engine(),
+        make_engine(owner=True),
         read_retention(),
         keyring=read_keyring(),
         progress=lambda what, count: log.info("%s: %s", what, count),

@@ -24,17 +24,21 @@ HANGING = timedelta(hours=1)  # a backlog of a million webhooks takes minutes
 HOUSEKEEPING_POOL = "otn_housekeeping"
 
 
-def apply_erasures(engine: Engine, keyring: Keyring) -> None:
-    """Erase again whoever a restored backup brought back; costs nothing while the journal has not changed.
+def apply_journals(engine: Engine, keyring: Keyring) -> None:
+    """Make good what a restored backup has forgotten: who left, who asked for silence. Costs nothing otherwise.
 
     Raises:
-        JournalError: the journal cannot be read.
+        JournalError: a journal cannot be read.
     """
     from otn.privacy.erasure import apply_journal
+    from otn.privacy.silences import apply_silences
 
     erased = apply_journal(engine, keyring)
     if erased:
         log.warning("%s people stood in the erasure journal and were here all the same; they were erased again", erased)
+    returned = apply_silences(engine, keyring)
+    if returned:
+        log.warning("brought back from the journal of silences: %s", returned)
 
 
 @task(execution_timeout=HANGING, inlets=[OPTINS_FOUND], outlets=[OPTINS_FOUND])
@@ -46,7 +50,7 @@ def ingest() -> dict[str, int]:
     from otn.orchestration.hook import make_engine, read_keyring
 
     engine, keyring = make_engine(), read_keyring()
-    apply_erasures(engine, keyring)
+    apply_journals(engine, keyring)
     balance = ingest_pending(engine, keyring, on_events=settle, progress=_tell)
     log.info("%s", balance)
     for key in heed_warnings(engine):

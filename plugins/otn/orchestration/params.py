@@ -85,6 +85,7 @@ class BroadcastRequest:
             result_labels=_result_labels(params.get("result_labels")),
             send_at=_moment(params, "send_at"),
             canary=read_whole(params, "canary", least=0) or 0,
+            canary_labels=read_labels(params, "canary_labels"),
             approval=read_switch(params, "approval", default=True),
             if_late=IfLate(read_choice(params, "if_late", [one.value for one in IfLate], default=IfLate.ASK)),
             late_after=_span(params, "late_after", default=timedelta(hours=1)),

@@ -31,11 +31,14 @@ class OtnRetryPolicy(RetryPolicy):
     ) -> RetryDecision:
         """Decide about a failed try."""
         from otn.database import DatabaseAwayError, DatabaseError
+        from otn.database.schema import SchemaBehindError
         from otn.errors import OtnError
 
         del context
         if isinstance(exception, DatabaseAwayError):
             return RetryDecision.retry(AWAY_DELAY, "Postgres is away")
+        if isinstance(exception, SchemaBehindError):
+            return RetryDecision.retry(AWAY_DELAY, "this code waits for `otn migrate`")
         passing = isinstance(exception, DatabaseError) and exception.passing
         if isinstance(exception, OtnError) and not isinstance(exception, DatabaseError):
             return RetryDecision.fail(f"{type(exception).__name__}: another try would end the same way")

@@ -6,8 +6,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TriggerRule, task
 
@@ -17,11 +17,15 @@ from otn.orchestration.linking import sending_task
 from otn.orchestration.retrying import come_back
 from otn.orchestration.runs import current
 
+if TYPE_CHECKING:
+    from otn.pace import Quota
+
 log = logging.getLogger(__name__)
 
 SEND_POOL = "otn_send"
 AT_ONCE = 4  # senders of one run: the page's pace is shared, so more would only wait
 HANGING = timedelta(minutes=30)  # a sender yields after ten
+QUOTA_DELAY = timedelta(minutes=5)
 IDLE_PASSES = 6  # so often a sender comes back without having moved anybody
 PROGRESS_S = 10.0
 
@@ -53,7 +57,7 @@ def send(campaign_id: int, chunk: int) -> dict[str, int]:
     )
     log.info("chunk %s: %s", chunk, _figures(result.states))
     if not result.done:
-        yield_or_give_up(context, result.state, moved=moved(result.states))
+        yield_or_give_up(context, result.state, moved=moved(result.states), quota=result.quota)
     return dict(result.states)
 
 
@@ -68,7 +72,8 @@ def reconcile(campaign_id: int) -> dict[str, int]:
     result = ask_again(bench.engine, bench.client, bench.keyring, bench.settings, campaign_id, on_progress=progress())
     log.info("%s known to be sent now, %s still unknown", result.sent, result.still_unknown)
     if not result.done:
-        yield_or_give_up(current(), control.get(bench.engine, campaign_id).state, moved=result.sent)
+        state = control.get(bench.engine, campaign_id).state
+        yield_or_give_up(current(), state, moved=result.sent, quota=result.quota)
     return {"sent": result.sent, "still_unknown": result.still_unknown}
 
 
@@ -119,7 +124,7 @@ def send_and_report(planned: Any, chunks: Any) -> None:
     [sent, asked] >> told  # a chunk that is cleared alone is waited for, although nobody asked again
 
 
-def yield_or_give_up(context: Mapping[str, Any], state: str, *, moved: int) -> None:
+def yield_or_give_up(context: Mapping[str, Any], state: str, *, moved: int, quota: Quota | None = None) -> None:
     """After a pass that left somebody: come back soon; or end here when it was stopped, or nothing moves any more.
 
     The report says what was left, and turns the run red for it.
@@ -128,13 +133,18 @@ def yield_or_give_up(context: Mapping[str, Any], state: str, *, moved: int) -> N
         context: of the task.
         state: of the campaign.
         moved: people who went to another state in this pass.
+        quota: of the page, where the day's calls are used up: then it comes back until there is room, however long.
     """
     from otn.campaign.model import CampaignState
+    from otn.pace import waits_for_quota
 
     if state not in {CampaignState.SENDING, CampaignState.INTERRUPTED}:
         log.warning("the campaign is %s: this task ends here", state)
         return
     store = context["task_state_store"]
+    if quota is not None:
+        log.warning("%s", waits_for_quota(quota))
+        come_back(datetime.now(UTC) + QUOTA_DELAY)
     idle = 0 if moved else int(store.get("idle_passes", 0)) + 1
     if idle >= IDLE_PASSES:
         store.delete("idle_passes")

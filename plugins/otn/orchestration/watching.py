@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 
 from otn.orchestration.runs import current
+from otn.settings import campaigns_folder
 
 if TYPE_CHECKING:
     from otn.watch.abandoned import Run
@@ -34,6 +35,8 @@ def look() -> dict[str, int]:
     """
     from otn.campaign.policy import heed_warnings
     from otn.database import transaction
+    from otn.epoch.file import EpochFileError
+    from otn.epoch.guard import SendingHaltedError, check
     from otn.orchestration.hook import MessengerHook, make_engine
     from otn.watch import alarms, traffic
     from otn.watch.abandoned import interrupt
@@ -41,6 +44,8 @@ def look() -> dict[str, int]:
     from otn.watch.look import look as look_around
 
     engine = make_engine()
+    with suppress(SendingHaltedError, EpochFileError):  # the look tells
+        check(engine)
     for key in heed_warnings(engine):
         log.warning("the campaign %s was paused: the platform warned its page", key)
     for key in interrupt(engine, _alive):
@@ -52,6 +57,7 @@ def look() -> dict[str, int]:
         receiver_urls=receiver_urls(),
         resubscribe=may_resubscribe(),
         stage=log.info,
+        campaigns=campaigns_folder(),
     )
     findings = look_around(engine, around)
     for one in findings:
@@ -69,8 +75,19 @@ def _alive(runs: Sequence[Run]) -> bool:
         return any(ti.get_dr_count(dag_id, states=list(ALIVE)) for dag_id in SENDING_DAGS)
     by_dag: dict[str, list[str]] = {}
     for run in runs:
+        if _is_frozen(run.dag_id):
+            continue
         by_dag.setdefault(run.dag_id, []).append(run.run_id)
     return any(ti.get_dr_count(dag_id, run_ids=ids, states=list(ALIVE)) for dag_id, ids in by_dag.items())
+
+
+def _is_frozen(dag_id: str) -> bool:
+    """Runs of a campaign file that is gone stand as running for ever, and nothing of them is started."""
+    from otn.orchestration.campaign_files import DAG_PREFIX
+    from otn.watch.campaign_files import is_gone
+
+    key = dag_id.removeprefix(DAG_PREFIX)
+    return key != dag_id and is_gone(campaigns_folder(), f"{key}.yaml")
 
 
 @task(execution_timeout=HANGING)

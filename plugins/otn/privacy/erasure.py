@@ -226,6 +226,7 @@ def _erase(
 ) -> Erasure:
     queries("erasure").exclude(conn)
     new = queries("erasure").bury(conn, hashes=[person.psid_hash], times=[None])
+    queries("silence").forget_person(conn, psid_hash=person.psid_hash)
     row = queries("erasure").find_person(conn, page_id=person.page_row_id, psid=person.psid)
     origins = _cut_quarantine(conn, keyring, person.psid, mentions)
     if row is not None:

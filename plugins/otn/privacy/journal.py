@@ -5,38 +5,18 @@ One JSON line an erasure: the keyed hash of the person and a time. Lines are onl
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from otn.errors import ConfigurationError, OtnError
+from otn.errors import ConfigurationError
+from otn.journal import VARIABLE, JournalError, JournalState, append_lines, erasure_path, read_lines, state_of
 
-VARIABLE = "OTN_ERASURE_JOURNAL"
-FILE = "erasures.jsonl"
+__all__ = ["VARIABLE", "Journal", "JournalContent", "JournalError", "JournalState", "needed_journal", "read_journal"]
+
 HASH_BYTES = 32
-_TAIL_BYTES = 4096
-
-
-class JournalError(OtnError):
-    """The erasure journal cannot be read or written. Look at its file and disk."""
-
-
-@dataclass(frozen=True)
-class JournalState:
-    """How far a journal goes; another state is another content.
-
-    Args:
-        size: in bytes.
-        tail: a hash of its end.
-    """
-
-    size: int
-    tail: bytes
 
 
 @dataclass(frozen=True)
@@ -77,18 +57,7 @@ class Journal:
             for psid_hash, at in erasures
         )
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = not self.path.exists()
-            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                torn = _is_torn(handle)
-                _write(handle, (("\n" if torn else "") + lines).encode())
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            if fresh:
-                _sync_folder(self.path.parent)
+            append_lines(self.path, lines)
         except OSError as error:
             raise _failed("written", self.path, error) from None
 
@@ -99,15 +68,9 @@ class Journal:
             JournalError: it cannot be read.
         """
         try:
-            with self.path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _TAIL_BYTES))
-                tail = file.read(size - file.tell())
-        except FileNotFoundError:
-            size, tail = 0, b""
+            return state_of(self.path)
         except OSError as error:
             raise _failed("read", self.path, error) from None
-        return JournalState(size, hashlib.sha256(tail).digest())
 
     def read(self) -> JournalContent:
         """Everything in it. A line torn by a crash was never acknowledged, and is passed over.
@@ -116,14 +79,12 @@ class Journal:
             JournalError: it cannot be read.
         """
         try:
-            lines = self.path.read_bytes().splitlines()
-        except FileNotFoundError:
-            lines = []
+            lines, _ = read_lines(self.path)
         except OSError as error:
             raise _failed("read", self.path, error) from None
         erasures: dict[bytes, datetime] = {}
         unreadable = 0
-        for line in filter(None, map(bytes.strip, lines)):
+        for line in lines:
             try:
                 psid_hash, at = _parsed(line)
             except (ValueError, TypeError, KeyError, AttributeError):
@@ -142,16 +103,8 @@ def read_journal(environ: Mapping[str, str] | None = None) -> Journal | None:
     Raises:
         ConfigurationError: the variable names no absolute path.
     """
-    values = os.environ if environ is None else environ
-    named = values.get(VARIABLE, "").strip()
-    if named:
-        if not Path(named).is_absolute():
-            raise ConfigurationError(
-                f"{VARIABLE} is {named!r}, which is another file in each working directory. Give an absolute path."
-            )
-        return Journal(Path(named))
-    home = values.get("OTN_HOME", "").strip()
-    return Journal(Path(home) / FILE) if home else None
+    path = erasure_path(environ)
+    return None if path is None else Journal(path)
 
 
 def needed_journal(environ: Mapping[str, str] | None = None) -> Journal:
@@ -175,24 +128,6 @@ def _parsed(line: bytes) -> tuple[bytes, datetime]:
     if len(psid_hash) != HASH_BYTES or at.tzinfo is None:
         raise ValueError
     return psid_hash, at
-
-
-def _is_torn(handle: int) -> bool:
-    size = os.fstat(handle).st_size
-    return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-
-
-def _write(handle: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(handle, data) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _failed(what: str, path: Path, error: OSError) -> JournalError:

@@ -16,9 +16,10 @@ from otn.campaign.policy import heed_warnings
 from otn.consent import profiles
 from otn.crypto import Keyring
 from otn.database import DatabaseError, Engine, queries, transaction
+from otn.database.schema import check_schema
 from otn.errors import OtnError
 from otn.intake.ingest import ingest_pending
-from otn.privacy import erasure
+from otn.privacy import erasure, silences
 from otn.responder.pages import Voice, Voices
 
 POLL_S = 0.2
@@ -89,16 +90,23 @@ class Responder:
         Raises:
             DatabaseError: Postgres is away, or the schema is not what it should be.
             JournalError: whom a restored backup has brought back cannot be told, so nothing is taken in.
+            SchemaBehindError, SchemaAheadError: the schema is not this code's, so nothing is done.
         """
-        if self._is_due("upkeep", UPKEEP_S):
-            erasure.apply_journal(self._engine, self._keyring, self._environ)
-            with transaction(self._engine) as connection:
-                queries("window").expire_leases(connection)
+        if time.monotonic() >= self._due.get("upkeep", 0.0):
+            self._keep_up()
+            self._is_due("upkeep", UPKEEP_S)  # only what came to its end was done
         taken = self._ingest()
         answers = self._answer()
         if not taken and not answers:
             self._fetch_profiles()
         return taken >= MOST_AT_ONCE
+
+    def _keep_up(self) -> None:
+        check_schema(self._engine)
+        erasure.apply_journal(self._engine, self._keyring, self._environ)
+        silences.apply_silences(self._engine, self._keyring, self._environ)
+        with transaction(self._engine) as connection:
+            queries("window").expire_leases(connection)
 
     def _ingest(self) -> int:
         if not self._is_due("ingest", 0.0):

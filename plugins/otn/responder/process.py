@@ -14,7 +14,7 @@ from otn.crypto import read_keyring
 from otn.database import make_engine
 from otn.responder.loop import Responder
 from otn.responder.pages import Voices
-from otn.settings import DATABASE_CONNECTION, database_url, read_connection
+from otn.settings import SENDER_CONNECTION, database_url, read_database_connection
 
 APPLICATION_NAME = "otn responder"  # by it doctor and otn_watch see in pg_stat_activity that somebody answers
 CONNECTIONS = 12
@@ -32,7 +32,7 @@ def serve(environ: Mapping[str, str] | None = None) -> None:
     _configure_log()
     keyring = read_keyring(environ)
     engine = make_engine(
-        database_url(read_connection(DATABASE_CONNECTION, environ)),
+        database_url(read_database_connection(SENDER_CONNECTION, environ)),
         pool_size=CONNECTIONS,
         application_name=APPLICATION_NAME,
     )

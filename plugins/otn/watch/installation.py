@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from otn.consent import pages
 from otn.database import PsycopgConnection, queries
+from otn.watch import landing
 from otn.watch.finding import Finding
 
 DAYS_AHEAD = 3
@@ -20,8 +21,7 @@ def findings(conn: PsycopgConnection) -> list[Finding]:
     Args:
         conn: a connection in a transaction.
     """
-    checks = (_partitions, _ingest, _quarantine, _topics, _responder, _deletions)
-    return [finding for check in checks for finding in check(conn)]
+    return [finding for check in CHECKS.values() for finding in check(conn)]
 
 
 def ingest_lags(conn: PsycopgConnection) -> bool:
@@ -92,3 +92,15 @@ def _deletions(conn: PsycopgConnection) -> Iterator[Finding]:
         yield Finding("deletions", "alarm", text, "See that otn_watch runs, and read the log of its task deletions.")
     else:
         yield Finding("deletions", "ok", f"Open requests of people to be deleted: {row.open}.")
+
+
+# By kind, so that whoever looks may look at one alone: a check that fails is told by its name.
+CHECKS: dict[str, Callable[[PsycopgConnection], Iterator[Finding]]] = {
+    "partitions": _partitions,
+    "ingest": _ingest,
+    "quarantine": _quarantine,
+    "topics": _topics,
+    "responder": _responder,
+    "deletions": _deletions,
+    "landing": landing.findings,
+}

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from otn.consent import pages as registered
 from otn.consent.pages import Page
 from otn.database import Engine, transaction
 from otn.errors import ConfigurationError
 from otn.settings import PageSettings
-from otn.watch import installation, pages, receivers
+from otn.watch import campaign_files, epoch, installation, pages, receivers
 from otn.watch.finding import Finding
 from otn.watch.page_check import check_page
+from otn.watch.patience import within
 
 AT_ONCE = 8  # pages that the platform is asked about at the same time
+MOST_NAMED = 5  # pages in one line
 RECEIVER_URLS = "OTN_RECEIVER_URL"
 RESUBSCRIBE = "OTN_RESUBSCRIBE"
 _YES, _NO = frozenset({"", "1", "on", "true", "yes"}), frozenset({"0", "off", "false", "no"})
@@ -31,12 +33,16 @@ class Surroundings:
         receiver_urls: where receivers answer.
         resubscribe: repair a missing subscription; False: change nothing.
         stage: told what is looked at.
+        limit_s: seconds for the platform, and seconds for the receivers, however many there are.
+        campaigns: folder of the campaign files; None: it is not looked at.
     """
 
     settings: Callable[[str], PageSettings]
     receiver_urls: Sequence[str] = ()
     resubscribe: bool = False
     stage: Callable[[str], None] = lambda _: None
+    limit_s: float = 240
+    campaigns: Path | None = None
 
 
 def look(engine: Engine, around: Surroundings) -> list[Finding]:
@@ -51,8 +57,22 @@ def look(engine: Engine, around: Surroundings) -> list[Finding]:
     """
     with transaction(engine) as connection:
         known = registered.listing(connection)
-        found = [*installation.findings(connection), *pages.findings(connection, known)]
+        found = [*installation.findings(connection), epoch.finding(connection), *pages.findings(connection, known)]
+        if around.campaigns:
+            found += campaign_files.findings(connection, known, around.campaigns)
+    asked, told = connections(known, around)
+    found += [*told, *registration(known), *platform(asked, around)]
+    # Without these secrets nothing can be received, and `./otn up` starts no receiver.
+    if can_receive(asked):
+        around.stage("asking the receiver")
+        found += receivers.findings(around.receiver_urls, limit_s=around.limit_s)
+    return found
+
+
+def connections(known: Sequence[Page], around: Surroundings) -> tuple[dict[int, PageSettings], list[Finding]]:
+    """What each page's connection says, by ``otn.page.id``, and what is to be said of the connections."""
     asked: dict[int, PageSettings] = {}
+    found: list[Finding] = []
     for page in known:
         try:
             asked[page.id] = _settings(page, around)
@@ -60,16 +80,19 @@ def look(engine: Engine, around: Surroundings) -> list[Finding]:
             found.append(Finding("connection", "alarm", str(error), "Correct the connection.", page_id=page.id))
         else:
             found.append(Finding("connection", "ok", "The connection is complete.", page_id=page.id))
+    return asked, found
+
+
+def registration(known: Sequence[Page]) -> list[Finding]:
+    """Whether there is any page."""
     if not known:
-        found.append(Finding("pages", "warn", "No page is registered.", "Register one by `./otn pages add CONN`."))
-    else:
-        found.append(Finding("pages", "ok", f"Pages that are registered: {len(known)}."))
-    found += _platform(asked, around)
-    # Without these secrets nothing can be received, and `./otn up` starts no receiver.
-    if any(page.app_secret and page.verify_token for page in asked.values()):
-        around.stage("asking the receiver")
-        found += receivers.findings(around.receiver_urls)
-    return found
+        return [Finding("pages", "warn", "No page is registered.", "Register one by `./otn pages add CONN`.")]
+    return [Finding("pages", "ok", f"Pages that are registered: {len(known)}.")]
+
+
+def can_receive(asked: Mapping[int, PageSettings]) -> bool:
+    """Whether webhooks of any page can be checked."""
+    return any(page.app_secret and page.verify_token for page in asked.values())
 
 
 def _settings(page: Page, around: Surroundings) -> PageSettings:
@@ -82,14 +105,28 @@ def _settings(page: Page, around: Surroundings) -> PageSettings:
     return settings
 
 
-def _platform(asked: Mapping[int, PageSettings], around: Surroundings) -> Iterator[Finding]:
+def platform(asked: Mapping[int, PageSettings], around: Surroundings) -> Iterator[Finding]:
+    """What the platform says of the pages, asked at the same time; who has not answered in time is told so."""
     if not asked:
         return
-    around.stage("asking the platform about " + ", ".join(page.connection_id for page in asked.values()))
-    with ThreadPoolExecutor(min(AT_ONCE, len(asked))) as threads:
-        answers = threads.map(lambda page: check_page(page, subscribe=around.resubscribe), asked.values())
-        for page_id, found in zip(asked, answers, strict=True):
-            yield from (finding.of(page_id) for finding in found)
+    around.stage("asking the platform about " + _names([page.connection_id for page in asked.values()]))
+    answers = within(
+        around.limit_s, lambda page: check_page(page, subscribe=around.resubscribe), [*asked.values()], at_once=AT_ONCE
+    )
+    for page_id, answer in zip(asked, answers, strict=True):
+        late = Finding(
+            "platform",
+            "warn",
+            f"Within {around.limit_s:.0f} s the platform said nothing of the page.",
+            "See whether the platform is well, and whether this machine reaches it.",
+        )
+        for one in answer.result() if answer.done() else [late]:
+            yield one.of(page_id)
+
+
+def _names(connection_ids: Sequence[str]) -> str:
+    more = len(connection_ids) - MOST_NAMED
+    return ", ".join(connection_ids[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def receiver_urls(environ: Mapping[str, str] | None = None) -> list[str]:

@@ -8,13 +8,15 @@ from typing import Any
 
 from otn.consent.pages import Page
 from otn.database import PsycopgConnection, queries
-from otn.watch.finding import Finding
+from otn.pace import read_quota, waits_for_quota
+from otn.watch.finding import Finding, Level
 from otn.watch.installation import ingest_lags
 from otn.watch.traffic import is_unusual
 
 LATE_SECONDS = 300
 FEW_CALLS = 10
 DOUBTFUL_SHARE = 0.1
+QUOTA_NEAR = 0.8  # of the calls of a day
 
 _Check = Callable[[PsycopgConnection, Sequence[Page]], Iterator[Finding]]
 
@@ -26,8 +28,7 @@ def findings(conn: PsycopgConnection, pages: Sequence[Page]) -> list[Finding]:
         conn: a connection in a transaction.
         pages: all that are registered.
     """
-    checks: tuple[_Check, ...] = (_halts, _warnings, _silence, _answers, _doubts, _campaigns, _dying)
-    return [finding for check in checks for finding in check(conn, pages)]
+    return [finding for check in CHECKS.values() for finding in check(conn, pages)]
 
 
 def _rest(pages: Sequence[Page], told: set[int], kind: str, sentence: str) -> Iterator[Finding]:
@@ -152,3 +153,28 @@ def _campaign_for(row: Any, people: int) -> str:
         "To reach them, trigger otn_broadcast; this shows whom, and sends when dry_run is taken out: "
         f"`./otn airflow dags trigger otn_broadcast --conf '{quoted}'`"
     )
+
+
+def _quotas(conn: PsycopgConnection, pages: Sequence[Page]) -> Iterator[Finding]:
+    for page in pages:
+        quota = read_quota(conn, page.id)
+        if quota is None:
+            yield Finding("quota", "ok", "No quota is kept for the page.", page_id=page.id)
+            continue
+        level: Level = "alarm" if quota.share >= QUOTA_NEAR else "ok"
+        text = f"Of {quota.allowed:,} calls that the platform allows in 24 hours, {quota.used:,} are used."
+        advice = f"{waits_for_quota(quota) or 'Campaigns wait from nine tenths on.'} See who calls so often, and why."
+        yield Finding("quota", level, text, advice if level == "alarm" else "", page_id=page.id)
+
+
+# By kind, as for the installation.
+CHECKS: dict[str, _Check] = {
+    "halt": _halts,
+    "policy": _warnings,
+    "silence": _silence,
+    "answers": _answers,
+    "doubts": _doubts,
+    "campaign": _campaigns,
+    "dying": _dying,
+    "quota": _quotas,
+}

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from otn.watch.finding import Finding, Level
+from otn.watch.patience import within
 
 TIMEOUT_S = 5
 BODY_LIMIT = 100_000  # bytes
@@ -15,21 +16,24 @@ SPOOL_SECONDS = 300
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def findings(urls: Sequence[str]) -> list[Finding]:
-    """How the receivers are; each is one subject.
+def findings(urls: Sequence[str], *, limit_s: float = 240) -> list[Finding]:
+    """How the receivers are, asked at the same time; each is one subject.
 
     Args:
         urls: base address of each, such as ``http://127.0.0.1:8081``; none: nobody knows where they are.
+        limit_s: seconds for all of them; one that says nothing in this time does not answer.
     """
-    return [finding for url in urls for finding in _receiver(url)]
+    answers = within(limit_s, _health, urls)
+    healths = [answer.result() if answer.done() else None for answer in answers]
+    return [finding for url, health in zip(urls, healths, strict=True) for finding in _receiver(url, health)]
 
 
-def _receiver(url: str) -> list[Finding]:
-    health = _health(url)
+def _receiver(url: str, health: dict[str, Any] | None) -> list[Finding]:
     place = urlsplit(url).netloc.rpartition("@")[2]
     if health is None:
         text = f"The receiver at {place} does not answer: webhooks are not taken."
-        return [Finding("receiver", "alarm", text, "Start it; the platform gives up after an hour.", place)]
+        advice = "Start it: `./otn receiver`, or `./otn down` and `./otn up`. The platform gives up after an hour."
+        return [Finding("receiver", "alarm", text, advice, place)]
     spool = health.get("spool")
     taking = Finding("receiver", "ok", f"The receiver at {place} answers.", subject=place)
     if health.get("status") not in {"ok", "spooling"}:

@@ -7,6 +7,7 @@ import secrets
 from typing import Any
 
 from otn.local.environment import caller_environment
+from otn.local.files import private_folder
 from otn.local.home import Home
 from otn.local.ports import HOST, free_port
 from otn.settings import DEFAULT_PAGE_CONNECTION
@@ -57,6 +58,8 @@ def settle_in(home: Home, rate: float) -> None:
                 if name.startswith(("AIRFLOW_CONN_", "OTN_ENCRYPTION_", "OTN_HASH_", "OTN_SPOOL_DIR"))
             },
             f"AIRFLOW_CONN_{DEFAULT_PAGE_CONNECTION.upper()}": json.dumps(connection),
+            # Nor is what the operator's campaign files say.
+            "OTN_CAMPAIGNS_DIR": str(private_folder(home.path / "campaigns")),
         },
     )
 

@@ -8,25 +8,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import structlog
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from otn.messenger.signature import verify
+from otn.messenger.signature import looks_signed, verify
 from otn.web.receiver.body import Allowance, Body, BodyRefusedError, ClosingResponse
 from otn.web.receiver.deletion import Deletions
 from otn.web.receiver.desk import Desk
 from otn.web.receiver.keeper import INLINE_BYTES, Keeper
 from otn.web.receiver.pages import PageSecrets, Registry
+from otn.web.receiver.telling import Telling
 
 REFRESH_PATIENCE = 2.0  # seconds that a sender who is not recognised waits for the pages to be read again
 HEALTH_SECONDS = 1.0  # an answer this old is given again: the route is open to everybody
 BODIES_IN_FLIGHT = 128_000_000  # bytes
+KEPT_FOR_SMALL = 64_000_000  # of them; more than all connections together can hold in small bodies
 CHALLENGE_LIMIT = 1_024  # characters; the platform's are about ten digits
 RETRY_HEADERS = {"Retry-After": "5"}
-_log = structlog.get_logger("otn.receiver")
 
 
 def create_app(keeper: Keeper, registry: Registry, deletions: Deletions) -> Starlette:
@@ -55,8 +55,9 @@ class _Receiver:
         self._keeper = keeper
         self._registry = registry
         self._deletions = deletions
-        self._allowance = Allowance(BODIES_IN_FLIGHT)
+        self._allowance = Allowance(BODIES_IN_FLIGHT, KEPT_FOR_SMALL)
         self._registry_desk = Desk(registry.line)
+        self._telling = Telling()
         self._health: dict[str, Any] = {}
         self._health_at = -HEALTH_SECONDS
         self._health_check = asyncio.Lock()
@@ -76,12 +77,14 @@ class _Receiver:
         token = query.get("hub.verify_token", "")
         known = await self._recognised(lambda secrets: secrets.knows_token(token))
         if not known or query.get("hub.mode") != "subscribe" or not 0 < len(challenge) <= CHALLENGE_LIMIT:
-            return _answered("handshake", PlainTextResponse("Not known.", 403))
+            return self._answered("handshake", PlainTextResponse("Not known.", 403))
         # The text comes from outside: as plain text that no browser may take for anything else.
-        return _answered("handshake", PlainTextResponse(challenge, headers={"X-Content-Type-Options": "nosniff"}))
+        return self._answered("handshake", PlainTextResponse(challenge, headers={"X-Content-Type-Options": "nosniff"}))
 
     async def take(self, request: Request) -> Response:
         """Take one webhook: 200 means that it is committed, or on this machine's disk."""
+        if not looks_signed(request.headers.get("x-hub-signature-256")):  # whose body is not worth reading
+            return self._answered("webhook", ClosingResponse("The signature is missing or wrong.", 403), size=0)
         # What was kept is told by whoever wrote it, a line for all that were written together.
         return await self._with_body("webhook", Body(self._allowance), request, self._take, kept_is_told=True)
 
@@ -110,11 +113,10 @@ class _Receiver:
             body.release()
         if kept_is_told and response.status_code == 200:
             return response
-        return _answered(what, response, size=body.size)
+        return self._answered(what, response, size=body.size)
 
     async def _take(self, request: Request, raw: bytes) -> Response:
-        signature = request.headers.get("x-hub-signature-256")
-        if signature is None or not await self._signed(raw, signature):
+        if not await self._signed(raw, request.headers["x-hub-signature-256"]):
             return PlainTextResponse("The signature is missing or wrong.", 403)
         if not await self._keeper.keep(raw):
             return PlainTextResponse("It cannot be stored now. Send it again.", 503, RETRY_HEADERS)
@@ -140,6 +142,10 @@ class _Receiver:
             return False
         return refreshed and await _tested(test, self._registry.secrets, inline=inline)
 
+    def _answered(self, what: str, response: Response, **figures: int) -> Response:
+        self._telling.say(what, passed=response.status_code == 200, status=response.status_code, **figures)
+        return response
+
     async def health(self, _request: Request) -> Response:
         """Say whether a webhook could be kept now, and where."""
         async with self._health_check:
@@ -153,9 +159,3 @@ class _Receiver:
 
 async def _tested(test: Callable[[PageSecrets], bool], secrets: PageSecrets, *, inline: bool) -> bool:
     return test(secrets) if inline else await asyncio.to_thread(test, secrets)
-
-
-def _answered(what: str, response: Response, **figures: int) -> Response:
-    level = _log.info if response.status_code == 200 else _log.warning
-    level(what, status=response.status_code, **figures)
-    return response

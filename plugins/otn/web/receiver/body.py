@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 BODY_LIMIT = 5_000_000  # bytes; a full aggregate of 1,000 updates stays well below
+SMALL_BYTES = 65_536  # a body up to here is what the platform sends day by day
 BODY_SECONDS = 10.0  # a sender that takes longer than this for one body is not the platform
 LINGER_BYTES = 32_000_000
 LINGER_SECONDS = 2.0
@@ -29,18 +30,24 @@ class Allowance:
 
     Args:
         limit: bytes.
+        kept: bytes of them that only small bodies may take, so that a few large ones never keep the many small out.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, kept: int = 0) -> None:
         self._free = limit
+        self._kept = kept
 
-    def take(self, size: int) -> None:
+    def take(self, size: int, *, small: bool = True) -> None:
         """Reserve bytes.
+
+        Args:
+            size: how many.
+            small: for a body of at most ``SMALL_BYTES``.
 
         Raises:
             BodyRefusedError: too much is in flight.
         """
-        if size > self._free:
+        if size > self._free - (0 if small else self._kept):
             raise BodyRefusedError(503, "Busy. Send it again.")
         self._free -= size
 
@@ -84,7 +91,7 @@ class Body:
     def _add(self, chunk: bytes) -> None:
         if self.size + len(chunk) > self._limit:
             raise BodyRefusedError(413, f"The body is larger than {self._limit} bytes.")
-        self._allowance.take(len(chunk))
+        self._allowance.take(len(chunk), small=self.size + len(chunk) <= SMALL_BYTES)
         self.size += len(chunk)
         self._chunks.append(chunk)
 

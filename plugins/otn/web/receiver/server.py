@@ -9,25 +9,27 @@ from collections.abc import Mapping
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 
 from otn.crypto import read_keyring
 from otn.errors import ConfigurationError
 from otn.settings import (
-    DATABASE_CONNECTION,
+    RECEIVER_CONNECTION,
     database_url,
-    read_connection,
+    read_database_connection,
     read_public_url,
     read_spool_settings,
 )
 from otn.web.receiver.app import create_app
 from otn.web.receiver.deletion import Deletions
+from otn.web.receiver.door import Door
 from otn.web.receiver.keeper import Keeper
 from otn.web.receiver.line import Line
 from otn.web.receiver.pages import Registry
 from otn.web.spool import Spool
 
-CONNECTIONS = 1_000
 GRACE_SECONDS = 10
+IDLE_SECONDS = 30
 
 
 def serve(host: str, port: int, environ: Mapping[str, str] | None = None) -> None:
@@ -43,25 +45,31 @@ def serve(host: str, port: int, environ: Mapping[str, str] | None = None) -> Non
             is taken.
     """
     _configure_log()
-    url = database_url(read_connection(DATABASE_CONNECTION, environ))
+    url = database_url(read_database_connection(RECEIVER_CONNECTION, environ))
     keyring, spooling = read_keyring(environ), read_spool_settings(environ)
     keeper = Keeper(url, keyring, Spool(spooling.folder, spooling.bytes, keyring))
     deletions = Deletions(Line(url), keyring, read_public_url(environ))
     app = create_app(keeper, Registry(Line(url), environ), deletions)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level=logging.WARNING,
-        access_log=False,  # its lines would show the verify token
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    config = server_config(app)
     with _listen(host, port) as listener:
         structlog.get_logger("otn.receiver").info("listening", host=host, port=listener.getsockname()[1])
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def server_config(app: Starlette) -> uvicorn.Config:
+    """How the receiver's application is served."""
+    return uvicorn.Config(
+        app,
+        http=Door,
+        ws="none",  # another protocol would be another door
+        log_config=None,
+        log_level=logging.ERROR,  # a warning is what a stranger can cause, as often as he likes
+        access_log=False,  # its lines would show the verify token
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,13 @@
+"""Pace."""
+
+from __future__ import annotations
+
+from otn.database.migrations import run_sql
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Run the plain SQL of the same number."""
+    run_sql("0010_pace.sql")
