@@ -21,7 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares one system, or one Airflow, stays on one worker."""
     for item in items:
         if item.get_closest_marker("system"):
-            item.add_marker(pytest.mark.xdist_group("system"))
+            group = "system" if "/tests/system/" in item.path.as_posix() else "homes"
+            item.add_marker(pytest.mark.xdist_group(group))
         elif "/tests/dags/" in item.path.as_posix():
             item.add_marker(pytest.mark.xdist_group("dags"))
 

@@ -96,13 +96,14 @@ class Scene:
                 "INSERT INTO otn.page (page_id, connection_id) VALUES (%s, %s) RETURNING id",
                 (self.page_id, f"chaos_{self.page_id}"),
             )
-            page_row = cursor.fetchone()[0]
+            (page_row,) = cursor.fetchone() or ()
             cursor.execute(
                 "INSERT INTO otn.topic (page_id, key, title, payload, registered_at)"
                 " VALUES (%s, 'restock', 'Back in stock', 'restock', clock_timestamp()) RETURNING id",
                 (page_row,),
             )
-            return page_row, cursor.fetchone()[0]
+            (topic_row,) = cursor.fetchone() or ()
+            return page_row, topic_row
 
     # Senders
 
@@ -256,6 +257,7 @@ def cut(url: str) -> int:
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                 " WHERE application_name LIKE 'otn chaos %'"
             )
-            return int(cursor.fetchone()[0])
+            (ended,) = cursor.fetchone() or (0,)
+            return int(ended)
     except psycopg2.OperationalError:  # Postgres itself is away
         return 0

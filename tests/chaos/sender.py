@@ -177,19 +177,20 @@ def settle(stage: Stage, job: Job) -> None:
 def plan_again(stage: Stage, job: Job) -> None:
     """A planner that does not see that the campaign is planned; the schema has the last word."""
     campaign = _campaign(stage, job)
-    real = plan.lock
+    module: Any = plan
+    real = module.lock
 
     def blind(*arguments: Any) -> Any:
         return real(*arguments)._replace(planned_at=None, state=CampaignState.SCHEDULED.value)
 
-    plan.lock = blind
+    module.lock = blind
     try:
         plan.plan(stage.engine, campaign, messages_per_second=None)
     except DatabaseError as error:
         if error.constraint is None and not error.passing:
             raise
     finally:
-        plan.lock = real
+        module.lock = real
     _send(stage, job, campaign)
 
 

@@ -105,7 +105,8 @@ def _raise_away() -> None:
 def _lose_record(nth: int) -> None:
     here = threading.local()
     _watch(STEPS["inside record"], nth, lambda: setattr(here, "lost", True))
-    real = ledger.transaction
+    module: Any = ledger
+    real = module.transaction
 
     @contextmanager
     def lossy(engine: Any) -> Iterator[Any]:
@@ -115,7 +116,7 @@ def _lose_record(nth: int) -> None:
             here.lost = False
             _raise_away()
 
-    ledger.transaction = lossy
+    module.transaction = lossy
 
 
 def _watch(places: Sequence[Step], nth: int, happens: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from otn.cli.app import app
-from otn.local.airflow_settings import TUNABLE
+from otn.local.airflow_settings import POOLS, TUNABLE
 from otn.local.dotenv import read_dotenv
 from otn.local.logins import RECEIVER, SENDER, Kind
 from otn.local.postgres import SETTINGS
@@ -309,3 +309,8 @@ def test_kubernetes_runs_the_same_commands_and_holds_no_secret(services: dict[st
     assert set(found) == {"init", "receiver", "responder"}
     for name, command in found.items():
         assert command == ["python", "-m", "otn", *services[name]["command"]]
+
+
+def test_senders_leave_room_on_the_only_worker(services: dict[str, Any]) -> None:
+    tasks = int(services["worker"]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"])
+    assert tasks > int(str(POOLS["otn_send"]["slots"])) + 1

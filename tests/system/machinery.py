@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -58,11 +58,12 @@ class System:
 
     Args:
         home: not made yet.
+        scenes: its pages.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, scenes: Iterable[Scene] = SCENES) -> None:
         self.home = home
-        self.scenes = {scene.name: scene for scene in SCENES}
+        self.scenes = {scene.name: scene for scene in scenes}
         self.up_s: list[float] = []
 
     # ── up and down
@@ -131,7 +132,8 @@ class System:
         scene.people = self.sandbox.people(scene.page_id, scene.count, profiles="plain")
         scene.blocked = set(scene.people[: int(scene.count * BLOCKED_SHARE)])
         self.sandbox.block(scene.page_id, sorted(scene.blocked))
-        self.sandbox.optins(scene.page_id, scene.name, tokens_per_person=[1, 2], age_s=60, spread_s=30 * 86_400)
+        if scene.opt_in:
+            self.sandbox.optins(scene.page_id, scene.name, tokens_per_person=[1, 2], age_s=60, spread_s=30 * 86_400)
 
     # ── Airflow
 

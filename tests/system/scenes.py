@@ -17,11 +17,13 @@ class Scene:
         name: also the campaign's key and the topic's.
         count: people.
         rate: messages a second of the page; 0: no pace.
+        opt_in: everyone did so within the last 30 days, with a token or two; False: nobody has yet.
     """
 
     name: str
     count: int
     rate: float = 0
+    opt_in: bool = True
     page_id: str = ""
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     people: list[str] = field(default_factory=list, repr=False)
