@@ -12,8 +12,9 @@ from otn.campaign import control, evidence, plan
 from otn.campaign.model import CampaignSpec
 from otn.consent import pages
 from otn.consent.pages import Page
+from otn.consent.suppression import settle_words
 from otn.crypto import Keyring
-from otn.database import Engine, queries, transaction
+from otn.database import Engine, transaction
 from otn.privacy import erasure
 from otn.privacy.journal import Journal
 
@@ -96,8 +97,7 @@ class Ground:
                 (self.page.id, person, kind, *columns.values()),
             )
             ids = [cursor.fetchone()[0]]
-            list(queries("suppression").lift_stops(connection, event_ids=ids))
-            queries("suppression").keep_stops(connection, event_ids=ids)
+            settle_words(connection, ids)
             evidence.settle(connection, ids)
 
     def erase(self, psid: str) -> None:
