@@ -27,6 +27,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     system = System(
         Home.at(tmp_path_factory.mktemp("scheduled") / "home"),
         [*scenes, Scene("minutely", 6, opt_in=False), Scene("moment", 2)],
+        reading_s=30,  # as everybody has it
     )
     try:
         system.make()

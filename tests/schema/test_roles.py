@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from typing import Any
 
@@ -10,10 +9,9 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
-from otn.database import queries
 from otn.local.logins import RECEIVER, SENDER
-from otn.settings import sql_folder
 from tests.logins import url_of
+from tests.named_queries import NAMED, explainable, look_at, sql_of
 from tests.schema.conftest import connect
 
 # What the receiver and a sender may: S(elect), I(nsert), U(pdate), D(elete); small letters: some columns only. What a
@@ -68,7 +66,6 @@ NOT_A_SENDERS = {
     "rule": {"park_rules", "remove_rule", "write_rule"},
     "topic": {"adopt_topic", "edit_topic", "register_topic", "topics_to_adopt"},
 }
-EXPLAINABLE = ("select", "insert", "update", "delete", "with")
 RELATIONS = (
     "SELECT oid, relname FROM pg_class WHERE relnamespace = 'otn'::regnamespace AND relkind IN ('r', 'p', 'v')"
     " AND relispartition = %s"
@@ -112,27 +109,17 @@ def test_what_somebody_granted_by_hand_goes_with_the_next_migration(ground: Any)
 
 def test_a_sender_may_run_every_query_but_those_of_the_owner(ground: Any) -> None:
     ground.execute("SET LOCAL ROLE otn_sender")
-    ground.execute(str(queries("ingest").make_stage.sql))
+    ground.execute(sql_of("ingest", "make_stage"))
     refused: dict[str, set[str]] = {}
-    asked = 0
-    for subject in sorted(path.stem for path in (sql_folder() / "queries").glob("*.sql")):
-        for name in queries(subject).available_queries:
-            sql = str(getattr(queries(subject), name).sql)
-            if name.endswith("_cursor") or not sql.lstrip(" (\n").lower().startswith(EXPLAINABLE):
-                continue
-            ground.execute("SAVEPOINT before")
-            try:
-                ground.execute(
-                    "EXPLAIN " + re.sub(r"^\s*--.*$", "", sql, flags=re.MULTILINE),
-                    dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)),
-                )
-            except psycopg2.errors.InsufficientPrivilege:
-                refused.setdefault(subject, set()).add(name)
-            except psycopg2.Error:
-                pass  # whether it fits the schema, another test tells
-            ground.execute("ROLLBACK TO before")
-            asked += 1
-    assert asked > 150
+    asked = [(subject, name) for subject, name in NAMED if explainable(sql_of(subject, name))]
+    for subject, name in asked:
+        ground.execute("SAVEPOINT before")
+        try:
+            look_at(ground, sql_of(subject, name))
+        except psycopg2.errors.InsufficientPrivilege:
+            refused.setdefault(subject, set()).add(name)
+        ground.execute("ROLLBACK TO before")
+    assert len(asked) > 150
     assert refused == NOT_A_SENDERS
 
 

@@ -11,24 +11,9 @@ import pytest
 from otn.database import Engine, queries, transaction
 from otn.errors import ConfigurationError
 from otn.settings import ROOT, sql_folder
+from tests.named_queries import NAMED, SUBJECTS, look_at, sql_of
 
-SUBJECTS = sorted(path.stem for path in (sql_folder() / "queries").glob("*.sql"))
 SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "plugins" / "otn").rglob("*.py")))
-NAMED = [
-    (subject, name)
-    for subject in SUBJECTS
-    for name in queries(subject).available_queries
-    if not name.endswith("_cursor")  # aiosql's second form of each select
-]
-EXPLAINABLE = ("select", "insert", "update", "delete", "with")
-
-
-def sql_of(subject: str, name: str) -> str:
-    return str(getattr(queries(subject), name).sql)
-
-
-def parameters(sql: str) -> dict[str, None]:
-    return dict.fromkeys(re.findall(r"%\((\w+)\)s", sql))
 
 
 @pytest.mark.parametrize(("subject", "name"), NAMED)
@@ -58,13 +43,11 @@ def test_every_query_fits_the_schema(database: Engine) -> None:
     with transaction(database) as connection, connection.cursor() as cursor:
         cursor.execute(sql_of("ingest", "make_stage"))
         for subject, name in NAMED:
-            sql = sql_of(subject, name)
-            explain = "EXPLAIN " if sql.lstrip(" (\n").lower().startswith(EXPLAINABLE) else ""
             cursor.execute("SAVEPOINT before")
             if name == "make_stage":
                 cursor.execute("DROP TABLE stage")
             try:
-                cursor.execute(explain + re.sub(r"^\s*--.*$", "", sql, flags=re.MULTILINE), parameters(sql))
+                look_at(cursor, sql_of(subject, name))
             except Exception as error:  # noqa: BLE001 - all that are wrong are told at once
                 wrong.append(f"{subject}.{name}: {error}")
             cursor.execute("ROLLBACK TO before")
