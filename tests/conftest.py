@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -14,6 +15,7 @@ from otn.database import Engine, make_engine, migrate
 from otn.local.postgres import temporary_server
 
 TEMPLATE = "otn_template"
+TESTS = Path(__file__).parent
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -21,7 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares one system, or one Airflow, stays on one worker."""
     for item in items:
         if item.get_closest_marker("system"):
-            group = "system" if "/tests/system/" in item.path.as_posix() else "homes"
+            area = item.path.relative_to(TESTS).parts[0]
+            group = area if area in ("system", "scheduled") else "homes"
             item.add_marker(pytest.mark.xdist_group(group))
         elif "/tests/dags/" in item.path.as_posix():
             item.add_marker(pytest.mark.xdist_group("dags"))
