@@ -18,3 +18,17 @@ class OtnPlugin(AirflowPlugin):
         from otn.orchestration.linking import ReportLink
 
         return [ReportLink()]
+
+    @property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
+        """The operators' console; only the API server reads this."""
+        from otn.console.app import create_app
+
+        return [{"app": create_app(), "url_prefix": "/otn", "name": "OTN"}]
+
+    @property
+    def external_views(self) -> list[Any]:  # type: ignore[override]
+        """Where Airflow shows it: in the navigation, and beside the graph of a run."""
+        from otn.orchestration.linking import console_views
+
+        return console_views()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import BaseOperatorLink
@@ -51,3 +51,28 @@ class ReportLink(BaseOperatorLink):
 
         run = build_airflow_dagrun_url(dag_id=ti_key.dag_id, run_id=quote(ti_key.run_id, safe=""))
         return f"{run}/tasks/{REPORT}"
+
+
+def console_views() -> list[dict[str, Any]]:
+    """The console in Airflow's navigation and on the page of a run, below the address of Airflow."""
+    from airflow.configuration import conf
+
+    below = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
+    icons = {"icon": f"{below}/otn/static/otn.svg", "icon_dark_mode": f"{below}/otn/static/otn-dark.svg"}
+    return [
+        {
+            "name": "OTN",
+            "href": f"{below}/otn/",
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "otn",
+            **icons,
+        },
+        {
+            "name": "Campaign",
+            "href": f"{below}/otn/runs?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
+            "destination": "dag_run",
+            "url_route": "otn_campaign",
+            **icons,
+        },
+    ]

@@ -1,0 +1,1 @@
+"""The operators' console: pages inside Airflow, behind its login."""

@@ -1,0 +1,46 @@
+"""Words for people, where the tables have short ones for programs."""
+
+from __future__ import annotations
+
+from otn.orchestration.preview import REASONS
+
+STATES = {
+    "draft": "being opened",
+    "awaiting_approval": "awaits approval",
+    "scheduled": "scheduled",
+    "sending": "sending",
+    "paused": "paused",
+    "halted": "halted",
+    "interrupted": "interrupted",
+    "finished": "finished",
+    "cancelled": "cancelled",
+}
+RECIPIENT_STATES = {
+    "waiting": "waiting",
+    "sending": "being sent",
+    "sent": "sent",
+    "refused": "refused",
+    "unknown": "unconfirmed",
+    "skipped": "skipped",
+    "cancelled": "cancelled",
+}
+
+
+def state(name: str) -> str:
+    """A campaign's state."""
+    return STATES.get(name, name)
+
+
+def recipient_state(name: str) -> str:
+    """What became of one person."""
+    return RECIPIENT_STATES.get(name, name)
+
+
+def left_out(reason: str) -> str:
+    """Why somebody is not among the recipients."""
+    return REASONS.get(reason, reason)
+
+
+def people(count: int) -> str:
+    """How many."""
+    return "1 person" if count == 1 else f"{count:,} people"
