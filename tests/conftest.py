@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("system"):
             area = item.path.relative_to(TESTS).parts[0]
-            group = area if area in ("system", "scheduled") else "homes"
+            group = area if area in ("system", "scheduled", "operators") else "homes"
             item.add_marker(pytest.mark.xdist_group(group))
         elif "/tests/dags/" in item.path.as_posix():
             item.add_marker(pytest.mark.xdist_group("dags"))

@@ -24,7 +24,8 @@ with warnings.catch_warnings():
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi.testclient import TestClient
 
-from otn.console.app import create_app  # noqa: E402
+    from otn.console.app import create_app
+
 from otn.console.database import engine, owners_engine  # noqa: E402
 from otn.database import Engine, transaction  # noqa: E402
 from tests.console.shop import Shop  # noqa: E402

@@ -46,7 +46,7 @@ json.dump(unknown, sys.stdout)
 
 
 def test_every_variable_that_we_set_is_an_option_of_airflow(home: Home) -> None:
-    given = TUNABLE | airflow_settings(home, api_port=1, database_url="x") | home.secrets()
+    given = TUNABLE | airflow_settings(home, api_port=1, database_url="x", users={"admin": "admin"}) | home.secrets()
     names = [name for name in given if name.startswith("AIRFLOW__")]
     assert len(names) > 25
     answer = subprocess.run(

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from urllib.parse import urlencode
 
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from otn.local.home import ADMIN
 from tests.system.machinery import System
@@ -26,27 +27,44 @@ FLAGS = (
 PATIENCE_MS = 90_000.0  # for a click to show; the machine may be busy
 
 
+def log_in(page: Page, url: str, name: str, password: str, there: str = "/") -> None:
+    """By the form that Airflow shows.
+
+    Args:
+        page: of the browser.
+        url: of Airflow.
+        name: of the user.
+        password: theirs.
+        there: path to which Airflow leads then.
+    """
+    page.goto(f"{url}/auth/login/?{urlencode({'next': url + there})}")
+    page.locator("input[name=username]").fill(name)
+    page.locator("input[name=password]").fill(password)
+    page.keyboard.press("Enter")
+    page.wait_for_url(url + there)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser of this machine."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=FLAGS)
+        expect.set_options(timeout=PATIENCE_MS)
+        yield browser
+        browser.close()
+
+
 class Operator:
     """Whoever clicks.
 
     Args:
         page: of the browser.
         url: of Airflow.
-        password: of the user ``admin``.
     """
 
-    def __init__(self, page: Page, url: str, password: str) -> None:
+    def __init__(self, page: Page, url: str) -> None:
         self._page = page
         self._url = url
-        self._password = password
-
-    def log_in(self) -> None:
-        """By the form that Airflow shows."""
-        self._page.goto(self._url)
-        self._page.locator("input[name=username]").fill(ADMIN)
-        self._page.locator("input[name=password]").fill(self._password)
-        self._page.keyboard.press("Enter")
-        self._page.get_by_role("link", name="Dags").first.wait_for()
 
     def backfill(self, dag_id: str, first: datetime, last: datetime, reprocess: str) -> None:
         """Trigger → Backfill → Run Backfill.
@@ -82,12 +100,9 @@ class Operator:
 @contextmanager
 def operator(system: System) -> Iterator[Operator]:
     """Somebody who has logged in."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900}, timezone_id="UTC", locale="en-US")
         page.set_default_timeout(PATIENCE_MS)
-        expect.set_options(timeout=PATIENCE_MS)
-        found = Operator(page, str(system.status.api_url), system.home.passwords()[ADMIN])
-        found.log_in()
-        yield found
-        browser.close()
+        url = str(system.status.api_url)
+        log_in(page, url, ADMIN, system.home.passwords()[ADMIN])
+        yield Operator(page, url)

@@ -71,7 +71,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("routes")]  # on
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     home = Home.at(tmp_path_factory.mktemp("walk"))
-    settings = airflow_settings(home, api_port=8080, database_url=f"sqlite:///{home.path}/airflow.db")
+    settings = airflow_settings(home, api_port=8080, database_url=f"sqlite:///{home.path}/airflow.db", users={})
     home.password_file.parent.mkdir(parents=True, exist_ok=True)
     home.password_file.write_text(json.dumps(PASSWORDS))
     environment = settings | {

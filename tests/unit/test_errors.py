@@ -14,7 +14,7 @@ from otn.errors import ConfigurationError, OtnError, UsageError
 SIGNALS = {"Unreadable", "UnansweredError", "BodyRefusedError", "LineRefusedError", "AnotherRunError"}
 
 # Importing these starts or needs another system.
-NOT_IMPORTED = ("otn.__main__", "otn.database.migrations", "otn.orchestration", "otn.web.console", "otn.airflow_plugin")
+NOT_IMPORTED = ("otn.__main__", "otn.database.migrations", "otn.orchestration", "otn.console", "otn.airflow_plugin")
 
 
 def own_errors() -> list[type[Exception]]:

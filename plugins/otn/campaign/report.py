@@ -11,6 +11,24 @@ from otn.database import Engine, queries, transaction
 from otn.pace import read_quota, waits_for_quota
 
 EXPORT_ROWS = 10_000
+EXPORT_COLUMNS = (
+    "subscriber_id",
+    "state",
+    "evidence",
+    "message_id",
+    "error_code",
+    "error_subcode",
+    "reason",
+    "attempts",
+    "unanswered",
+    "chunk",
+    "opted_in_at",
+    "sent_at",
+    "delivered_at",
+    "read_at",
+    "updated_at",
+)
+PSID = "psid"
 ENDED = frozenset({CampaignState.FINISHED, CampaignState.CANCELLED})
 # The person blocked the page (or the like) after a call without an answer: asking cannot settle it, nobody can act.
 NOBODY_CAN_SETTLE = frozenset({"refused_in_doubt", "erased"})
@@ -106,6 +124,11 @@ def problems(figures: dict[str, Any]) -> list[str]:
             "Find out who else sends with this page's tokens."
         )
     return found
+
+
+def export_columns(*, with_psid: bool) -> tuple[str, ...]:
+    """Headings of an export; a campaign without recipients has them too."""
+    return (EXPORT_COLUMNS[0], PSID, *EXPORT_COLUMNS[1:]) if with_psid else EXPORT_COLUMNS
 
 
 def export_rows(engine: Engine, campaign_id: int) -> Iterator[dict[str, Any]]:

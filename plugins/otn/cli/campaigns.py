@@ -105,7 +105,7 @@ def export_rows(
         rows = export.watched(reports.export_rows(engine, campaign_id), planned)
         shown = rows if with_psid else (export.without_psid(row) for row in rows)
         if form is Format.CSV:
-            export.write_csv(sys.stdout, shown, export.columns(with_psid=with_psid))
+            export.write_csv(sys.stdout, shown, reports.export_columns(with_psid=with_psid))
         else:
             export.write_jsonl(sys.stdout, shown)
 

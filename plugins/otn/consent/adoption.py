@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from psycopg2.errors import LockNotAvailable
 
@@ -14,7 +14,7 @@ from otn.consent.pages import Page
 from otn.consent.reference import unpack
 from otn.consent.silence import REASONS, Change, SilenceJournal, write_down
 from otn.consent.text import plain_words
-from otn.consent.topics import Topic, TopicConflictError, TopicCounts, UnknownTopicError, write_audit
+from otn.consent.topics import Topic, TopicConflictError, UnknownTopicError, write_audit
 from otn.database import PsycopgConnection, queries
 from otn.errors import OtnError
 
@@ -40,11 +40,39 @@ class Adopted:
     opt_ins: int
 
 
-def looks_like(found: Iterable[TopicCounts]) -> dict[int, str]:
+class Listed(Protocol):
+    """A topic as a list shows it, such as ``TopicCounts``."""
+
+    @property
+    def id(self) -> int:
+        """Our number of it."""
+
+    @property
+    def page(self) -> str:
+        """The page's connection."""
+
+    @property
+    def key(self) -> str:
+        """The name that people use."""
+
+    @property
+    def payload(self) -> str:
+        """What an opt-in carries back."""
+
+    @property
+    def registered(self) -> bool:
+        """Whether somebody gave it a title."""
+
+    @property
+    def adopted_by(self) -> str | None:
+        """Key of the topic that its opt-ins belong to; None: itself."""
+
+
+def looks_like(found: Iterable[Listed]) -> dict[int, str]:
     """Which unregistered topics are probably a registered one, misspelt.
 
     Args:
-        found: topics with their counts, of any pages.
+        found: topics of any pages.
 
     Returns:
         ``otn.topic.id`` of the unregistered one → key of the registered one.

@@ -100,7 +100,16 @@ class TopicCounts:
 
 
 class TopicConflictError(UsageError):
-    """Key or payload belong to another topic. Look at `./otn topics list`."""
+    """Key or payload belong to another topic. Look at `./otn topics list`.
+
+    Args:
+        message: what belongs to whom, and what to do.
+        of: ``key`` or ``payload``, whichever must be another one.
+    """
+
+    def __init__(self, message: str, *, of: str = "key") -> None:
+        super().__init__(message)
+        self.of = of
 
 
 class UnknownTopicError(UsageError):
@@ -139,7 +148,7 @@ def add(
     payload = key if payload is None else payload
     _check(key, title, payload)
     thanks = content(reply) if reply else None
-    marks = _labels(labels or ())
+    marks = check_labels(labels or ())
     queries("topic").lock_page_of_topics(conn, page_id=page.id)
     known = queries("topic").find_topic(conn, page_id=page.id, key=key)
     queries("topic").insert_topic(conn, page_id=page.id, key=key, title=title, payload=payload)
@@ -160,7 +169,12 @@ def add(
     return stored
 
 
-def _labels(labels: Collection[str]) -> list[str]:
+def check_labels(labels: Collection[str]) -> list[str]:
+    """Give the labels of a topic back, each once and in order.
+
+    Raises:
+        UsageError: one of them cannot be used, or they are too many.
+    """
     marks = sorted({check_label(label) for label in labels})
     if len(marks) > LABELS_PER_PERSON:
         raise UsageError(f"A topic puts {LABELS_PER_PERSON} labels on people at most. Leave some out.")
@@ -181,12 +195,36 @@ def as_json(value: Mapping[str, Any] | None) -> str | None:
 
 def _check(key: str, title: str, payload: str) -> None:
     check_key(key, "a topic")
-    # UTF-16 is the larger count: right, whichever of the two Meta means by "characters".
-    length = len(title.encode("utf-16-le", "surrogatepass")) // 2
+    check_title(title)
+    check_payload(payload)
+
+
+def title_length(title: str) -> int:
+    """How many characters Messenger may count: UTF-16 is the larger count, and right in either case."""
+    return len(title.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def check_title(title: str) -> None:
+    """See whether Messenger shows a title above *Notify Me*.
+
+    Raises:
+        UsageError: it is empty, longer than 65 characters, or holds what cannot be stored.
+    """
+    length = title_length(title)
     if not title.strip() or length > TITLE_LIMIT:
         raise UsageError(
             f"The title has {length} characters. Give 1 to {TITLE_LIMIT}: Messenger refuses a longer request."
         )
+    if storable(title) != title:
+        raise UsageError("The title holds characters that cannot be stored. Give plain text.")
+
+
+def check_payload(payload: str) -> None:
+    """See whether an opt-in can carry a payload back.
+
+    Raises:
+        UsageError: it cannot be stored, or it reads as that of a card with a reference.
+    """
     if storable(payload) != payload:
         raise UsageError(
             "The payload is too long or holds characters that cannot be stored. Give a shorter, plain one."
@@ -195,8 +233,6 @@ def _check(key: str, title: str, payload: str) -> None:
         raise UsageError(
             "The payload reads as a topic with a reference, as the cards of another topic carry it. Give a plain one."
         )
-    if storable(title) != title:
-        raise UsageError("The title holds characters that cannot be stored. Give plain text.")
 
 
 def check_key(key: str, owner: str) -> None:
@@ -213,13 +249,15 @@ def _refuse_conflict(topic: Topic, key: str, payload: str) -> None:
     if topic.adopted_by is not None:
         raise TopicConflictError(
             f"Opt-ins with the payload {topic.payload!r} were adopted by another topic. Release the payload first by"
-            " `./otn topics release`, or choose another one."
+            " `./otn topics release`, or choose another one.",
+            of="payload" if topic.payload == payload else "key",
         )
     if topic.payload == payload and (topic.key == key or not topic.registered):
         return
     if topic.payload == payload:
         raise TopicConflictError(
-            f"The payload {payload!r} belongs to the topic {topic.key!r} already. Use that topic, or another payload."
+            f"The payload {payload!r} belongs to the topic {topic.key!r} already. Use that topic, or another payload.",
+            of="payload",
         )
     if topic.registered:
         raise TopicConflictError(

@@ -12,7 +12,20 @@ from starlette.middleware.base import RequestResponseEndpoint
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from otn.console import access, home
+from otn.console import (
+    access,
+    campaign,
+    campaigns,
+    compose,
+    decisions,
+    home,
+    people,
+    person_acts,
+    recipients,
+    runs,
+    topic_adoption,
+    topics,
+)
 from otn.console.showing import show, show_problem
 from otn.errors import OtnError, UsageError
 
@@ -28,7 +41,19 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-ROUTERS = (home.router,)
+ROUTERS = (
+    home.router,
+    compose.router,
+    topics.router,
+    topic_adoption.router,
+    campaigns.router,
+    campaign.router,
+    decisions.router,
+    runs.router,
+    recipients.router,
+    people.router,
+    person_acts.router,
+)
 
 
 def create_app() -> FastAPI:

@@ -12,6 +12,9 @@ from pygal.style import Style
 # Told apart by people who see colours otherwise too (the palette of Okabe and Ito).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 MOST_SERIES = len(COLOURS)
+LEGEND_COLUMNS = 4
+LEGEND_ROW = 20  # units of the drawing
+MARGIN = 8
 _STYLE = Style(
     background="transparent",
     plot_background="transparent",
@@ -23,6 +26,8 @@ _STYLE = Style(
     label_font_size=11,
     major_label_font_size=11,
     legend_font_size=12,
+    guide_stroke_color="rgba(128, 128, 128, .35)",
+    major_guide_stroke_color="rgba(128, 128, 128, .5)",
     opacity=".9",
     transition="0s",
 )
@@ -30,13 +35,13 @@ _PLAIN = {
     "style": _STYLE,
     "js": (),
     "disable_xml_declaration": True,
-    "height": 260,
+    "height": 280,
     "width": 1000,
-    "margin": 8,
+    "margin": MARGIN,
     "spacing": 8,
     "show_y_guides": True,
     "legend_at_bottom": True,
-    "legend_at_bottom_columns": 4,
+    "legend_at_bottom_columns": LEGEND_COLUMNS,
     "no_data_text": "",
 }
 
@@ -48,9 +53,10 @@ def months_chart(months: Sequence[str], topics: Mapping[str, Sequence[int]]) -> 
         months: as ``2026-11``.
         topics: title to figures, one a month; beyond eight topics the rest stands together.
     """
-    chart = pygal.StackedBar(**_PLAIN)
+    shown = _most(topics)
+    chart = pygal.StackedBar(**_PLAIN, **_legend(len(shown)))
     chart.x_labels = list(months)
-    for name, figures in _most(topics).items():
+    for name, figures in shown.items():
         chart.add(name, list(figures))
     return _svg(chart)
 
@@ -62,11 +68,27 @@ def times_chart(moments: Sequence[str], figures: Mapping[str, Sequence[int]]) ->
         moments: labels of the axis.
         figures: name to figures, one a moment.
     """
-    chart = pygal.Line(**_PLAIN, show_dots=False, fill=True, x_labels_major_count=6, show_minor_x_labels=False)
+    chart = pygal.Line(
+        **_PLAIN,
+        show_dots=False,
+        fill=True,
+        x_labels_major_count=6,
+        show_minor_x_labels=False,
+        truncate_label=-1,
+        include_x_axis=True,
+        **_legend(len(figures)),
+    )
     chart.x_labels = list(moments)
     for name, values in figures.items():
         chart.add(name, list(values))
     return _svg(chart)
+
+
+def _legend(series: int) -> dict[str, Any]:
+    """Room for it: pygal draws it below what it has left."""
+    if series < 2:
+        return {"show_legend": False}
+    return {"margin_bottom": MARGIN + LEGEND_ROW * -(-series // LEGEND_COLUMNS)}
 
 
 def _most(topics: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:

@@ -44,3 +44,12 @@ def left_out(reason: str) -> str:
 def people(count: int) -> str:
     """How many."""
     return "1 person" if count == 1 else f"{count:,} people"
+
+
+def span(seconds: float) -> str:
+    """How long, roughly."""
+    if seconds < 60:
+        return "less than a minute"
+    if seconds < 5_400:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3_600:.1f} h"

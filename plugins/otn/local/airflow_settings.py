@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from otn.local.home import ADMIN, Home
+from collections.abc import Mapping
+
+from otn.local.home import Home
 from otn.local.ports import HOST
 from otn.settings import ROOT
 
@@ -36,13 +38,14 @@ TUNABLE = {
 }
 
 
-def airflow_settings(home: Home, *, api_port: int, database_url: str) -> dict[str, str]:
+def airflow_settings(home: Home, *, api_port: int, database_url: str, users: Mapping[str, str]) -> dict[str, str]:
     """What is never left to the caller's environment, which may hold another Airflow's settings.
 
     Args:
         home: whose.
         api_port: of the API server, on the loopback interface.
         database_url: SQLAlchemy URL of Airflow's own database.
+        users: role of each user by name.
     """
     url = f"http://{HOST}:{api_port}"
     return {
@@ -61,7 +64,7 @@ def airflow_settings(home: Home, *, api_port: int, database_url: str) -> dict[st
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home.password_file),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in users.items()),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.airflow / "logs"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home.airflow / "logs" / "dag_processor"),

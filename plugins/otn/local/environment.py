@@ -17,6 +17,7 @@ from otn.local.logins import Kind
 from otn.local.ports import HOST
 from otn.local.processes import HOME_MARK, PROGRAM_MARK
 from otn.local.supervision import python_path
+from otn.local.users import read_users
 from otn.settings import DATABASE_CONNECTION, DEFAULT_PAGE_CONNECTION, ROOT, Connection, read_connection
 
 OTN_DB = f"AIRFLOW_CONN_{DATABASE_CONNECTION.upper()}"
@@ -75,7 +76,7 @@ def program_environment(home: Home, caller: Mapping[str, str], ports: Mapping[st
         postgres.AIRFLOW_ROLE,
         secrets["OTN_POSTGRES_AIRFLOW_PASSWORD"],
     )
-    fixed = airflow_settings(home, api_port=ports["api"], database_url=airflow_url)
+    fixed = airflow_settings(home, api_port=ports["api"], database_url=airflow_url, users=read_users(asked))
     own = {
         "OTN_HOME": str(home.path),
         "OTN_RECEIVER_HOST": HOST,

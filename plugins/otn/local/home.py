@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +133,24 @@ class Home:
             write_private(self.secrets_file, _SECRETS_HEADER + "".join(lines))
         if not self.password_file.exists():
             write_private(self.password_file, json.dumps({ADMIN: secrets.token_urlsafe(18)}) + "\n")
+
+    def admit(self, users: Iterable[str]) -> None:
+        """Make a password for each of Airflow's users who has none yet; call it under the lock.
+
+        Airflow would make them too, and print them into its log.
+
+        Args:
+            users: names. Others keep their passwords, for the day when they are named again.
+
+        Raises:
+            HomeError: the file of passwords is damaged; nobody's password is replaced.
+        """
+        known = self.passwords()
+        if not known:
+            raise HomeError(f"{self.password_file} is no JSON of user to password. Correct it, or delete it.")
+        if missing := [name for name in users if name not in known]:
+            made = {name: secrets.token_urlsafe(18) for name in missing}
+            write_private(self.password_file, json.dumps(known | made) + "\n")
 
     def secrets(self) -> dict[str, str]:
         """The keys of this home by name; empty where there is none yet."""

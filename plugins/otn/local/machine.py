@@ -16,6 +16,7 @@ from otn.local.programs import RECEIVER, sandbox_program
 from otn.local.progress import Progress, Silence
 from otn.local.startup import Startup
 from otn.local.supervision import RUNNING, Program, ProgramState, Supervisor, SupervisorError
+from otn.local.users import read_users
 
 _PREFERRED_PORTS = {"postgres": None, "api": 8080, "receiver": 8081}
 _GRACE_S = 5
@@ -82,7 +83,7 @@ def up(
         StartError: a part did not come up; names the log to read and shows its last lines.
         PortTakenError: a wanted port is in use.
         UsageError: the system is up on other ports than those wanted.
-        ConfigurationError: ``.env`` or a connection cannot be read, or the keys of the data are gone.
+        ConfigurationError: ``.env``, ``OTN_USERS`` or a connection cannot be read, or the keys of the data are gone.
     """
     told = progress or Silence()
     with home.lock(lambda: told.stage("waiting for another up or down of this home")):
@@ -94,8 +95,10 @@ def up(
         if end_home(home.identity, home.pgdata):
             told.note("What an earlier start had left behind was ended.")
         supervisor.clear()
+        users = read_users(caller | home.settings())
         first_time = not home.exists
         home.create()
+        home.admit(users)
         if first_time:
             told.note(f"Keys were made in {home.secrets_file}. Back this file up: the data are unreadable without it.")
         with PortClaims() as claims:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otn.errors import ConfigurationError
 from otn.orchestration.hook import MessengerHook, make_engine, read_keyring
-from otn.orchestration.runs import current
+from otn.orchestration.runs import current, note
 
 if TYPE_CHECKING:
     from otn.crypto import Keyring
@@ -44,15 +44,13 @@ class Bench:
         from otn.campaign import token_rules
         from otn.campaign.state import CampaignUnknownError
         from otn.database import queries, transaction
-        from otn.watch.abandoned import Run, note_run
 
         engine = make_engine()
         with transaction(engine) as connection:
             row = queries("campaign").find_campaign(connection, campaign_id=campaign_id)
         if row is None:
             raise CampaignUnknownError(f"There is no campaign number {campaign_id}. Clear the first task of the run.")
-        run = current()["dag_run"]
-        note_run(engine, campaign_id, Run(run.dag_id, run.run_id))
+        note(engine, campaign_id, current())
         hook = MessengerHook(row.connection_id)
         refuse_other_page(hook.settings, row.facebook_page_id)
         with transaction(engine) as connection:

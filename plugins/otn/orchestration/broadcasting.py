@@ -11,7 +11,7 @@ from airflow.sdk import task
 from otn.orchestration.ingesting import apply_journals
 from otn.orchestration.params import BroadcastRequest
 from otn.orchestration.retrying import come_back
-from otn.orchestration.runs import actor, current, stop_run
+from otn.orchestration.runs import actor, current, note, stop_run
 from otn.orchestration.sending import SEND_POOL, moved, yield_or_give_up
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def open_by(context: Any, request: BroadcastRequest, *, of_schedule: bool = Fals
     unanswered = _warn_of_buttons(engine, request, page)
     if request.dry_run:
         _dry_run(engine, request, context, topic, unanswered)
-    return _open(engine, request, context, page, topic, keep_content=of_schedule)
+    campaign = _open(engine, request, context, page, topic, keep_content=of_schedule)
+    note(engine, campaign.id, context)
+    return campaign
 
 
 def go_on(context: Any, campaign: Campaign) -> int:

@@ -7,7 +7,7 @@ import logging
 from airflow.sdk import task
 
 from otn.orchestration.params import RetryRequest
-from otn.orchestration.runs import actor, current, stop_run
+from otn.orchestration.runs import actor, current, note, stop_run
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ def make_ready() -> int:
     request = RetryRequest.from_context(context)
     engine = make_engine()
     campaign_id = control.find(engine, request.page, request.campaign)
+    note(engine, campaign_id, context)
     rows = control.retry(engine, campaign_id, scope=request.scope, actor=actor(context))
     log.info("%s people of scope %s are ready", rows, request.scope)
     if not rows:
