@@ -152,6 +152,7 @@ def process_environ(database_url: str, tmp_path: Path) -> dict[str, str]:
         "AIRFLOW_CONN_OTN_DB": connection_variable(url_of(RECEIVER, database_url)),
         "OTN_ENCRYPTION_KEYS": new_key(),
         "OTN_HASH_KEY": new_key(),
+        "OTN_HOME": str(tmp_path / "home"),  # not the one at the root, where somebody's demo may lie
         "OTN_SPOOL_DIR": str(tmp_path / "spool"),
     }
 
