@@ -46,4 +46,5 @@ def database(emptied_url: str) -> Iterator[Engine]:
         for row in cursor.fetchall():
             cursor.execute(f"DELETE FROM {row.name}")
         cursor.execute("INSERT INTO otn.epoch DEFAULT VALUES")
+        cursor.execute("INSERT INTO otn.silence_mark DEFAULT VALUES")
     engine.dispose()

@@ -101,6 +101,19 @@ def state_of(path: Path, size: int | None = None) -> JournalState:
         return _nothing()
 
 
+def is_writable(path: Path) -> bool:
+    """Whether lines can be added, told without writing: of the file itself, or of where it will be made."""
+    try:
+        if path.exists():
+            return path.is_file() and os.access(path, os.W_OK)
+        above = path.parent
+        while not above.exists() and above != above.parent:
+            above = above.parent
+        return above.is_dir() and os.access(above, os.W_OK)
+    except OSError:  # a folder on the way lets nobody through
+        return False
+
+
 def erasure_path(environ: Mapping[str, str] | None = None) -> Path | None:
     """The erasure journal that ``OTN_ERASURE_JOURNAL`` names, else that of the home; other journals lie beside it.
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from otn.database import Engine, PsycopgConnection, queries, transaction
+from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
 from otn.settings import PageSettings
+
+log = logging.getLogger(__name__)
 
 GRAPH_BATCH_LIMIT = 50  # Meta docs, Graph API batch requests
 KEPT_FOR_ANSWERS = 0.1  # of the pace, and of the day's quota
@@ -133,20 +137,22 @@ class Pace:
     def weigh_media(self, messages: int) -> None:
         """Book what messages with audio or video weigh beyond what was taken for them: whoever comes next waits for it.
 
-        For senders that learn only from the claim what they send; a campaign knows it before (``of``).
+        For senders that learn only from the claim what they send; a campaign knows it before (``of``). A database that
+        cannot book it is logged: whoever was claimed must be called, or given back.
         """
         rate, slower = self.messages_per_second, self.media_per_second
         if not messages or rate is None or slower is None or slower >= rate:
             return
-        with transaction(self.engine) as connection:
-            seconds = messages * (1 / slower - 1 / rate)
-            queries("pace").lengthen(connection, page_id=self.page_row_id, seconds=seconds)
+        seconds = messages * (1 / slower - 1 / rate)
+        _book(self.engine, queries("pace").lengthen, page_id=self.page_row_id, seconds=seconds)
 
     def give_back(self, messages: int) -> None:
-        """Permits that found nobody to call do not count as calls; their time in the schedule is gone."""
+        """Permits that found nobody to call do not count as calls; their time in the schedule is gone.
+
+        A database that cannot book it is logged: then too many are counted, and whoever was claimed is called.
+        """
         if messages > 0:
-            with transaction(self.engine) as connection:
-                queries("pace").give_back(connection, page_id=self.page_row_id, messages=messages)
+            _book(self.engine, queries("pace").give_back, page_id=self.page_row_id, messages=messages)
 
     def ahead_s(self) -> float:
         """Seconds until permits could start."""
@@ -199,6 +205,15 @@ class Pace:
                 queries("pace").reckon_quota(
                     connection, page_id=self.page_row_id, calls_per_person=self.calls_per_person
                 )
+
+
+def _book(engine: Engine, query: Callable[..., object], **values: Any) -> None:
+    """A statement that may fail: its sender holds a claim, and goes on."""
+    try:
+        with transaction(engine) as connection:
+            query(connection, **values)
+    except DatabaseError as error:
+        log.warning("the page's pace could not be booked (%s)", error.sqlstate)
 
 
 def read_quota(connection: PsycopgConnection, page_row_id: int) -> Quota | None:

@@ -33,6 +33,7 @@ CREATE TABLE otn.epoch (
     filed          boolean NOT NULL DEFAULT false,                        -- a file follows it: without the file nobody sends
     halted_at      timestamptz,                                           -- set: nothing is sent until a person confirms
     halt_reason    text,
+    halt_number    bigint,                                                -- the newest claim with calls that was known then
     restored_at    timestamptz,                                           -- what was called before then is not all known here
     CONSTRAINT epoch_is_alone CHECK (id = 1),
     CONSTRAINT epoch_number_is_count CHECK (number >= 0),

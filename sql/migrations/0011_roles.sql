@@ -85,7 +85,7 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE, DELETE ON otn.suppression, otn.alarm, otn.traffic, otn.quarantine, otn.landing_refusal,
             otn.call_count TO otn_sender;
         IF to_regclass('otn.silence') IS NOT NULL THEN -- made by 0012
-            GRANT SELECT, INSERT, UPDATE ON otn.silence_mark TO otn_sender;
+            GRANT SELECT, UPDATE ON otn.silence_mark TO otn_sender;
             GRANT SELECT, INSERT, UPDATE, DELETE ON otn.silence TO otn_sender;
         END IF;
     END IF;

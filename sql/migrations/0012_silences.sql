@@ -4,15 +4,16 @@
 -- forgotten some.
 CREATE TABLE otn.silence_mark (
     id             smallint PRIMARY KEY DEFAULT 1,
-    bytes          bigint NOT NULL,
-    tail           bytea NOT NULL,                                        -- hash of the end that the file had then
-    owed           boolean NOT NULL,                                      -- something stands here that the file may lack
+    bytes          bigint NOT NULL DEFAULT 0,
+    tail           bytea NOT NULL DEFAULT sha256(''),                     -- hash of the end that the file had then
+    owed           boolean NOT NULL DEFAULT false,                        -- the file may lack what began or ended here
     walked_id      bigint NOT NULL DEFAULT 0,                             -- people up to this one were compared with all that wait
     looks          bigint NOT NULL DEFAULT 0,
     CONSTRAINT silence_mark_is_alone CHECK (id = 1),
     CONSTRAINT silence_mark_has_size CHECK (bytes >= 0),
     CONSTRAINT silence_mark_tail_is_hash CHECK (octet_length(tail) = 32)
 ) WITH (fillfactor = 50);
+INSERT INTO otn.silence_mark (owed) SELECT EXISTS (SELECT FROM otn.suppression);
 
 -- Lines whose person is not here, or not looked for yet: whoever was silenced after the backup may come back by an import.
 CREATE TABLE otn.silence (

@@ -47,19 +47,11 @@ SELECT (SELECT count(*) FROM pg_replication_slots WHERE NOT active) AS idle_slot
 -- name: logging()^
 -- A failed statement, and the row that it met, hold people's ids.
 SELECT current_setting('log_min_error_statement') AS error_statement, current_setting('log_statement') AS statement,
-       current_setting('log_min_duration_statement')::integer AS duration,
-       current_setting('log_parameter_max_length') AS parameters;
+       current_setting('log_min_duration_statement')::integer AS duration;
 
 -- name: role()^
 -- Whom the connection works as.
 SELECT r.rolname::text AS name, r.rolsuper AS super FROM pg_roles r WHERE r.rolname = current_user;
-
--- name: has_login$
--- Whether somebody works with the rights of this role who is neither the owner of the tables nor a superuser.
-SELECT EXISTS (
-    SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
-    WHERE m.roleid = to_regrole(:role) AND r.rolcanlogin AND NOT r.rolsuper
-      AND m.member NOT IN (SELECT nspowner FROM pg_namespace WHERE nspname = 'otn'));
 
 -- name: default_partition^
 -- Webhooks of days that had no partition of their own: nothing is lost, and they go by no dropped partition.

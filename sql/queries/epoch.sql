@@ -2,19 +2,21 @@
 
 -- name: hold^
 -- Whoever claims holds the row from here to its commit: claims are counted one after the other.
-SELECT number, identity, otn.identity() AS here, filed, halted_at, halt_reason, restored_at FROM otn.epoch FOR NO KEY UPDATE;
+SELECT number, identity, otn.identity() AS here, filed, halted_at, halt_reason, halt_number FROM otn.epoch FOR NO KEY UPDATE;
 
 -- name: look^
 -- The same without holding it.
-SELECT number, identity, otn.identity() AS here, filed, halted_at, halt_reason, restored_at FROM otn.epoch;
+SELECT number, identity, otn.identity() AS here, filed, halted_at, halt_reason, halt_number FROM otn.epoch;
 
 -- name: advance$
 -- In the claim's transaction: a database that has the claim has the number, and the other way round.
 UPDATE otn.epoch SET number = number + 1, identity = coalesce(identity, otn.identity()), filed = :filed RETURNING number;
 
 -- name: halt!
--- All sending ends until a person confirms; the first reason stays.
-UPDATE otn.epoch SET halted_at = clock_timestamp(), halt_reason = :reason WHERE halted_at IS NULL;
+-- All sending ends until a person confirms; the first reason stays. How far the file was tells a backup of this moment,
+-- restored later, from the database that has stood still since.
+UPDATE otn.epoch SET halted_at = clock_timestamp(), halt_reason = :reason, halt_number = greatest(number, :last_call::bigint)
+WHERE halted_at IS NULL;
 
 -- name: halted_reason^
 -- Why nothing is sent, if nothing is.
@@ -81,7 +83,7 @@ SELECT count(*) FROM halted;
 -- name: adopt!
 -- This database is the true one from now on.
 UPDATE otn.epoch SET number = :number, identity = otn.identity(), filed = :filed, halted_at = NULL, halt_reason = NULL,
-       restored_at = greatest(restored_at, :restored_at);
+       halt_number = NULL, restored_at = greatest(restored_at, :restored_at);
 
 -- name: now$
 -- Calls of a database that was not halted yet may be missing up to this moment.

@@ -13,14 +13,15 @@ SELECT clock_timestamp();
 -- on with. Names that nobody may open are refused at once. Answers how many.
 WITH met AS (
     INSERT INTO otn.landing_file AS f (landing_id, name, size, version, state, error, due_at)
-    SELECT :landing_id, l.name, l.size, l.version, CASE WHEN l.error IS NULL THEN 'waiting' ELSE 'refused' END, l.error,
+    SELECT DISTINCT ON (l.name) :landing_id, l.name, l.size, l.version,
+           CASE WHEN l.error IS NULL THEN 'waiting' ELSE 'refused' END, l.error,
            CASE WHEN l.error IS NULL THEN clock_timestamp() END
     FROM unnest(:names::text[], :sizes::bigint[], :versions::text[], :errors::text[]) AS l (name, size, version, error)
-    ORDER BY l.name
+    ORDER BY l.name, l.error NULLS FIRST, l.version -- one that cannot be opened keeps none away of the same name
     ON CONFLICT (landing_id, name) DO UPDATE
     SET size = excluded.size, version = excluded.version, state = excluded.state, error = excluded.error,
         due_at = excluded.due_at, tries = 0, taken_at = NULL, seen_at = clock_timestamp()
-    WHERE f.version <> excluded.version OR (f.state = 'refused' AND f.error = 'vanished')
+    WHERE f.version <> excluded.version OR f.error = 'vanished'
     RETURNING 1
 )
 SELECT count(*) FROM met;
@@ -152,12 +153,12 @@ UPDATE otn.landing_file SET state = 'waiting', due_at = clock_timestamp(), seen_
        error = NULL, taken_at = NULL, read_bytes = 0, read_lines = 0, read_digest = NULL
 WHERE id = ANY (:ids::bigint[]);
 
--- name: dismiss$
--- Somebody has seen it. Answers how many.
+-- name: dismiss
+-- Somebody has seen it. Answers which of them were refused.
 WITH seen AS (
-    UPDATE otn.landing_file SET state = 'dismissed' WHERE id = ANY (:ids::bigint[]) AND state = 'refused' RETURNING 1
+    UPDATE otn.landing_file SET state = 'dismissed' WHERE id = ANY (:ids::bigint[]) AND state = 'refused' RETURNING id
 )
-SELECT count(*) FROM seen;
+SELECT id FROM seen ORDER BY id;
 
 -- name: trouble^
 -- What a person should look at: landings that cannot be listed, files that nobody tries again, files that fail, and lines

@@ -45,7 +45,7 @@ SELECT subscriber_id, NULL, NULL, NULL, NULL FROM skipped;
 -- Unknown rows are asked again with the same token, through the same gates as a first send. Whoever does not pass stays
 -- unknown and says why. The expired token of a row in doubt is not asked about: no answer to it would settle anything.
 -- Whoever was called too long ago, for a campaign that has its moment, would perhaps see it only now: a person must want
--- that (otn_retry sets not_before to -infinity).
+-- that (otn_retry sets not_before to -infinity). A call that is proven without effect does not count.
 WITH gate AS (
     SELECT c.id, CASE WHEN c.send_at IS NOT NULL AND c.if_late <> 'send' THEN clock_timestamp() - c.late_after END AS oldest
     FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id
@@ -61,7 +61,9 @@ WITH gate AS (
                     FROM otn.subscriber p WHERE p.id = r.subscriber_id)
                 WHEN r.not_before IS DISTINCT FROM '-infinity' AND gate.oldest > (
                     SELECT min(a.at) FROM otn.attempt a
-                    WHERE a.campaign_id = r.campaign_id AND a.subscriber_id = r.subscriber_id AND a.step = 'intent')
+                    WHERE a.campaign_id = r.campaign_id AND a.subscriber_id = r.subscriber_id AND a.step = 'intent'
+                      AND NOT EXISTS (SELECT FROM otn.attempt e WHERE e.campaign_id = a.campaign_id AND e.subscriber_id = a.subscriber_id
+                                      AND e.attempt_id = a.attempt_id AND e.step = 'answer' AND e.outcome IN ('returned', 'refused')))
                 THEN 'late' END AS closed
     FROM gate
     JOIN otn.recipient r ON r.campaign_id = gate.id

@@ -8,15 +8,16 @@ FROM otn.silence_mark m;
 
 -- name: hold_mark^
 -- Until the commit nobody else adds to the file: its lines are in the order of the commits.
-SELECT bytes, tail, owed FROM otn.silence_mark FOR NO KEY UPDATE;
+SELECT bytes, tail FROM otn.silence_mark FOR NO KEY UPDATE;
 
 -- name: follow!
 -- In the transaction whose lines they are: it has them if and only if it has the mark.
 UPDATE otn.silence_mark SET bytes = :bytes, tail = :tail;
 
 -- name: owe!
--- The file could not be written, or is not known to this process: the next look writes down what it lacks.
-UPDATE otn.silence_mark SET owed = true WHERE NOT owed;
+-- The file could not be written, is not known to this process, or is another one: the next look writes down what it
+-- lacks. The row is locked even where something is owed already: whoever pays the debt waits for this commit, and sees it.
+UPDATE otn.silence_mark SET owed = true;
 
 -- name: owe_nothing!
 -- Everything that stands here stands in the file.
@@ -24,10 +25,9 @@ UPDATE otn.silence_mark SET owed = false;
 
 -- name: set_mark!
 -- What is new waits for all people to be compared with it.
-INSERT INTO otn.silence_mark (bytes, tail, owed) VALUES (:bytes, :tail, :owed)
-ON CONFLICT (id) DO UPDATE
-SET bytes = excluded.bytes, tail = excluded.tail, owed = silence_mark.owed OR excluded.owed, looks = silence_mark.looks + CASE WHEN :fresh THEN 1 ELSE 0 END,
-    walked_id = CASE WHEN :fresh THEN 0 ELSE silence_mark.walked_id END;
+UPDATE otn.silence_mark
+SET bytes = :bytes, tail = :tail, owed = owed OR :owed, looks = looks + CASE WHEN :fresh THEN 1 ELSE 0 END,
+    walked_id = CASE WHEN :fresh THEN 0 ELSE walked_id END;
 
 -- name: names
 -- What the lines say in place of our numbers.
@@ -107,10 +107,10 @@ WHERE (lifted OR (reason = 'stop_word' AND since < clock_timestamp() - interval 
 DELETE FROM otn.silence WHERE psid_hash = :psid_hash;
 
 -- name: standing
--- What the journal has to know.
-SELECT p.page_id, s.psid, t.payload, x.reason, x.since
+-- Silences by the word of a person or an operator, and whether the journal has to know them.
+SELECT p.page_id, s.psid, t.payload, x.reason, x.since,
+       x.reason = 'operator' OR x.since > clock_timestamp() - interval '1 year' AS counts
 FROM otn.suppression x JOIN otn.subscriber s ON s.id = x.subscriber_id JOIN otn.page p ON p.id = s.page_id
 LEFT JOIN otn.topic t ON t.id = x.topic_id
-WHERE s.psid IS NOT NULL
-  AND (x.reason = 'operator' OR (x.reason = 'stop_word' AND x.since > clock_timestamp() - interval '1 year'))
+WHERE s.psid IS NOT NULL AND x.reason IN ('operator', 'stop_word')
 ORDER BY x.id;

@@ -131,3 +131,9 @@ WHERE c.state NOT IN ('finished', 'cancelled') ORDER BY c.id;
 -- name: runs_of
 -- The runs that may still be at work on it.
 SELECT dag_id, run_id FROM otn.campaign_run WHERE campaign_id = :campaign_id ORDER BY dag_id, run_id;
+
+-- name: owed_silences^
+-- Whether something stands here that the journal may lack, and whether looks have seen trouble with it for long.
+SELECT EXISTS (SELECT FROM otn.silence_mark WHERE owed) AS owed,
+       EXISTS (SELECT FROM otn.alarm a WHERE a.kind = :kind AND a.page_id IS NULL AND a.ended_at IS NULL
+               AND a.since < clock_timestamp() - make_interval(secs => :long_s)) AS lasts;

@@ -39,7 +39,7 @@ def make_desk(database: Engine, keyring: Keyring, sandbox: Sandbox) -> Iterator[
             messages_per_second=messages_per_second,
         )
         credentials = PageCredentials(settings.base_url, settings.page_id, settings.access_token, settings.app_secret)
-        client = MessengerClient(credentials, connect_timeout_s=0.5, read_timeout_s=1.0)
+        client = MessengerClient(credentials, connect_timeout_s=5, read_timeout_s=10)
         clients.append(client)
         with transaction(database) as connection, connection.cursor() as cursor:
             cursor.execute(

@@ -10,13 +10,13 @@ import pytest
 
 from otn.asking import answers, ledger
 from otn.asking.answers import Answer
-from otn.asking.sending import Limits, Sender
+from otn.asking.sending import Sender
 from otn.database import queries, transaction
 from otn.intake.ingest import ingest_pending
 from otn.messenger.answers import read_send
 from otn.messenger.errors import TOKEN_RULES
 from otn.pace import Pace
-from tests.asking.desk import Desk
+from tests.asking.desk import QUICK, Desk
 from tests.clean import database, emptied_url
 from tests.responder.hand import echo, say, store
 
@@ -117,7 +117,7 @@ def test_campaigns_do_not_keep_an_answer_out_of_the_page_s_schedule(make_desk: A
     desk = make_desk(messages_per_second=30.0)
     desk.answer(desk.people()[0])
     Pace(desk.engine, desk.page_row, 30.0).take(12 * 30)
-    sender = Sender(desk.engine, desk.client, desk.settings, desk.page_row, limits=Limits(lease_s=3.0, call_s=2.0))
+    sender = Sender(desk.engine, desk.client, desk.settings, desk.page_row, limits=QUICK)
     try:
         sender.dispatch(1, asks=True)
         assert sender.resting, "an ask has time"

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from otn.asking import ledger
 from otn.asking.answers import Answer
-from otn.asking.sending import Limits
+from otn.asking.sending import Limits, Sender
 from otn.database import queries, transaction
 from otn.messenger.client import MessengerClient, PageCredentials
-from tests.asking.desk import Desk
+from tests.asking.desk import QUICK, Desk
+from tests.awaiting import eventually
 from tests.clean import database, emptied_url
 
 __all__ = ["database", "emptied_url"]
@@ -215,7 +217,7 @@ def test_answers_go_before_asks(desk: Desk) -> None:
     psid, other = desk.people(2)
     desk.open()
     desk.answer(psid, {"text": "Hi"})
-    desk.send(limits=Limits(lease_s=3, call_s=2, threads=1, most_per_call=1))
+    desk.send(limits=replace(QUICK, threads=1, most_per_call=1))
     shown = [row["kind"] for row in desk.sandbox.ledger(desk.settings.page_id)]
     assert shown == ["text", "one_time_notif_req", "one_time_notif_req"]
     assert desk.seen() == {psid: 2, other: 1}
@@ -265,6 +267,17 @@ def test_a_process_that_slept_over_its_lease_calls_nobody(desk: Desk) -> None:
     row = desk.row(row_id)
     assert (row.reason, row.attempts) == ("not_called", 0)
     assert not desk.seen()
+
+
+def test_what_was_claimed_is_called_though_the_permits_left_cannot_be_given_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row_id = desk.answer(desk.people()[0])
+    monkeypatch.setattr(queries("pace"), "give_back", lambda connection, **_: connection.cursor().execute("SELECT 1/0"))
+    with Sender(desk.engine, desk.client, desk.settings, desk.page_row, limits=Limits(threads=1)) as sender:
+        sender.dispatch(5)
+        eventually(lambda: sender.resting, "the pass ends")
+    assert desk.row(row_id).state == "sent"
 
 
 def test_an_answer_waits_for_a_database_that_comes_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

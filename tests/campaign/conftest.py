@@ -44,7 +44,7 @@ def make_stage(database: Engine, keyring: Keyring, sandbox: Sandbox) -> Iterator
             access_token=settings.access_token,
             app_secret=settings.app_secret,
         )
-        client = MessengerClient(credentials, connect_timeout_s=0.5, read_timeout_s=1.5)
+        client = MessengerClient(credentials, connect_timeout_s=5, read_timeout_s=10)
         clients.append(client)
         with transaction(database) as connection, connection.cursor() as cursor:
             cursor.execute(

@@ -18,7 +18,7 @@ from otn.messenger.client import MessengerClient
 from otn.settings import PageSettings
 from sandbox.control_client import Sandbox
 
-QUICK = SendLimits(run_s=30, lease_s=4, call_s=2.5, slice_rows=200)
+QUICK = SendLimits(run_s=60, lease_s=60, call_s=16, slice_rows=200)  # calls as the client of the fixtures makes them
 
 
 @dataclass
@@ -70,7 +70,9 @@ class Stage:
         return psids
 
     def open(self, key: str = "spring", text: str = "It is back!", **values: Any) -> int:
-        spec = CampaignSpec(key=key, message={"text": text}, approval=False, **values)
+        return self.open_by(CampaignSpec(key=key, message={"text": text}, approval=False, **values))
+
+    def open_by(self, spec: CampaignSpec) -> int:
         return control.open_campaign(
             self.engine,
             spec,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from otn.campaign import calibrate as calibrations
 from otn.campaign import control, dead_tokens, token_rules
 from otn.campaign.calibrate import Bench, Calibration, NotCalibratedError
 from otn.campaign.dead_tokens import Question
-from otn.campaign.send import SendLimits
 from otn.consent import pages, topics
 from otn.database import transaction
 from otn.messenger.client import MessengerClient, PageCredentials, SendResult
@@ -22,7 +22,7 @@ from tests.clean import database, emptied_url
 __all__ = ["database", "emptied_url"]
 
 VERSION = "v25.0"
-HASTE = SendLimits(run_s=1, lease_s=4, call_s=2.5)
+HASTE = replace(QUICK, run_s=1)
 
 
 @pytest.fixture(autouse=True)
@@ -243,7 +243,7 @@ def test_senders_go_by_what_was_learnt(make_stage: Callable[..., Stage]) -> None
     credentials = PageCredentials(stage.settings.base_url, stage.settings.page_id, stage.settings.access_token)
     with transaction(stage.engine) as connection:
         rules = token_rules.load(connection, stage.page_row, VERSION)
-    with MessengerClient(credentials, connect_timeout_s=0.5, read_timeout_s=1.5, token_rules=rules) as client:
+    with MessengerClient(credentials, connect_timeout_s=5, read_timeout_s=10, token_rules=rules) as client:
         campaign = stage.planned("spring")
         stage.sandbox.faults(next=[{"kind": "drop_after"}])
         stage.send(campaign, client=client)

@@ -464,6 +464,34 @@ def test_who_was_called_too_long_ago_is_asked_again_only_when_a_person_wants_it(
         assert len(ledger.claim(stage.engine, source, most=9, lease_s=9, sender="me").rows) == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "asked"),
+    [
+        ({"outcome": "unknown", "reason": "timeout"}, 0),
+        ({"outcome": "returned", "reason": "not_called", "called": False}, 1),
+        ({"outcome": "returned", "reason": "throttled"}, 1),
+        ({"outcome": "refused", "error_code": 551, "retry_worth": True}, 1),
+    ],
+    ids=lambda value: str(value.get("reason", "refused")) if isinstance(value, dict) else "",
+)
+def test_a_call_that_is_proven_without_effect_makes_nobody_late(
+    stage: Stage, first: dict[str, Any], asked: int
+) -> None:
+    stage.opt_in(1)
+    campaign = stage.planned()
+    answer(stage, campaign, claim(stage, campaign)[0], **first)
+    stage.sql("SET LOCAL session_replication_role = replica; UPDATE otn.attempt SET at = at - interval '1 day'")
+    if first["outcome"] == "refused":
+        assert control.retry(stage.engine, campaign, scope="refused", actor="ops") == 1
+    stage.sql("UPDATE otn.recipient SET not_before = NULL")
+    stage.sql("UPDATE otn.campaign SET send_at = now() - interval '1 day', late_after = '1 hour'")
+    if first["outcome"] != "unknown":
+        answer(stage, campaign, claim(stage, campaign)[0], "unknown", reason="timeout")
+        stage.sql("UPDATE otn.recipient SET not_before = NULL")
+    source = ledger.Doubtful(campaign)
+    assert len(ledger.claim(stage.engine, source, most=9, lease_s=9, sender="me").rows) == asked
+
+
 def test_a_row_whose_sender_died_is_among_the_unknown(stage: Stage) -> None:
     stage.opt_in(1)
     campaign = stage.planned()

@@ -128,9 +128,9 @@ def test_a_call_that_could_not_start_loses_no_answer_of_the_others(
         return renew(*arguments)
 
     monkeypatch.setattr(ledger, "renew", fail_once)
-    short = replace(QUICK, lease_s=2.4, run_s=8)  # less than one call: each call renews
-    with suppress(DatabaseAwayError):
-        stage.send(campaign, limits=short)
+    with suppress(DatabaseAwayError):  # a lease that is shorter than one call: each call renews it
+        stage.send(campaign, limits=replace(QUICK, lease_s=60, call_s=61))
+    stage.sql("UPDATE otn.recipient SET lease_until = clock_timestamp() WHERE state = 'sending'")
     stage.run(campaign)
     figures = stage.report(campaign)
     assert (figures["sent"], figures["sent_inferred"]) == (100, 0)
@@ -414,6 +414,7 @@ def test_a_receipt_that_is_stored_at_the_same_moment_does_not_keep_partitions_fr
     """The receipt of a day without partition is not committed yet when the partitions are made."""
     plain = make_url(emptied_url).set(drivername="postgresql").render_as_string(hide_password=False)
     made: list[Any] = []
+    waited = False
 
     def make() -> None:
         with closing(psycopg2.connect(plain)) as connection, connection.cursor() as cursor:
@@ -432,12 +433,12 @@ def test_a_receipt_that_is_stored_at_the_same_moment_does_not_keep_partitions_fr
         maker.start()
         with closing(psycopg2.connect(plain)) as watcher:
             give_up = time.monotonic() + 30
-            while time.monotonic() < give_up and maker.is_alive():
-                if blocked(watcher):
-                    break
+            while time.monotonic() < give_up and maker.is_alive() and not waited:
+                waited = blocked(watcher)
                 time.sleep(0.02)
         receiver.commit()
         maker.join(30)
+    assert waited, "the receipt was stored before the partitions were made"
     assert made == [2]
 
 

@@ -245,15 +245,7 @@ def test_planned_again_it_is_the_same_plan(stage: Stage) -> None:
 def test_whoever_opted_in_between_the_approval_and_the_plan_belongs(stage: Stage) -> None:
     stage.opt_in(2)
     spec = CampaignSpec(key="spring", message={"text": "It is back!"})
-    campaign = control.open_campaign(
-        stage.engine,
-        spec,
-        page_row_id=stage.page_row,
-        facebook_page_id=stage.settings.page_id,
-        topic_row_id=stage.topic_row,
-        topic_key="restock",
-        actor="test",
-    ).id
+    campaign = stage.open_by(spec)
     with pytest.raises(NotStartableError, match="Approve it"):
         written(stage, campaign)
     approvals.approve(stage.engine, campaign, actor="anna", cap=12)

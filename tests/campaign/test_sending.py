@@ -12,6 +12,7 @@ from otn.campaign import control, ledger, plan, report
 from otn.campaign.answers import Answer
 from otn.campaign.control import ContentDiffersError
 from otn.crypto import new_key, read_keyring
+from otn.database import DatabaseError, queries
 from otn.errors import ConfigurationError, UsageError
 from otn.messenger.client import SendRequest
 from tests.campaign.stage import QUICK, Stage
@@ -176,6 +177,18 @@ def test_a_throttle_sends_nobody_into_doubt_and_the_page_keeps_silent(stage: Sta
     assert figures["sent"] + figures["waiting"] == 120
     assert figures["waiting"] > 0
     assert stage.sql("SELECT next_at > clock_timestamp() + interval '5 seconds' FROM otn.pace")[0][0]
+
+
+def test_answers_are_recorded_though_the_silence_cannot_be_booked(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.opt_in(1)
+    campaign = stage.planned()
+    stage.sandbox.faults(next=[{"kind": "error", "code": 613, "status": 400, "message": "limit"}])
+    monkeypatch.setattr(queries("pace"), "hold_back", lambda connection, **_: connection.cursor().execute("SELECT 1/0"))
+    with pytest.raises(DatabaseError, match="22012"):
+        stage.send(campaign)
+    assert stage.report(campaign)["waiting"] == 1
 
 
 def test_a_suppressed_person_is_skipped_at_the_last_moment(stage: Stage) -> None:

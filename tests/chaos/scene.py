@@ -16,8 +16,9 @@ from otn.crypto import Keyring, new_key, read_keyring
 from otn.database import DatabaseAwayError, Engine, make_engine, transaction
 from sandbox.control_client import Sandbox
 from tests.campaign.stage import Stage
-from tests.chaos.checker import Attempt, Call, History, Message, Row
+from tests.chaos.checker import History
 from tests.chaos.lives import Life, Lives
+from tests.chaos.record import history
 from tests.chaos.sender import Job, Target, text_of
 from tests.chaos.steps import Arm
 
@@ -198,41 +199,14 @@ class Scene:
     def history(self) -> History:
         """Everything, from both sides."""
         campaign_of = {text_of(key): key for key in self.keys}
-        page = self.target.page_row
-        joined = (
-            "JOIN otn.campaign c ON c.id = r.campaign_id JOIN otn.subscriber s ON s.id = r.subscriber_id"
-            " WHERE c.page_id = %s"
-        )
-        return History(
+        return history(
+            self.sandbox,
+            self.page_id,
+            self.sql,
+            self.target.page_row,
             people=set(self.people),
+            key_of=lambda text: campaign_of.get(text, "?"),
             campaigns=list(self.keys),
-            seen=[
-                Message(row["psid"], campaign_of.get(row["text"], "?"), row["mid"])
-                for row in self.sandbox.ledger(self.page_id)
-            ],
-            calls=[
-                Call(row["token"], row["psid"], row["metadata"] or "", row["at_ms"] / 1000)
-                for row in self.sandbox.calls(self.page_id)
-            ],
-            rows=[
-                Row(*row)
-                for row in self.sql(
-                    "SELECT c.key, s.psid, r.state::text, r.evidence::text, r.message_id, r.reason,"
-                    f" extract(epoch FROM r.sent_at)::float FROM otn.recipient r {joined}",
-                    page,
-                )
-            ],
-            excluded={
-                (row.key, row.psid) for row in self.sql(f"SELECT c.key, s.psid FROM otn.exclusion r {joined}", page)
-            },
-            attempts=[
-                Attempt(*row)
-                for row in self.sql(
-                    "SELECT c.key, s.psid, r.attempt_id::text, r.step, r.outcome, r.message_id,"
-                    f" extract(epoch FROM r.at)::float, r.sender FROM otn.attempt r {joined}",
-                    page,
-                )
-            ],
             held=self.held,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ import pytest
 from otn.cli.examination import airflow
 from otn.cli.examination.case import Case
 from otn.cli.examination.check import Check
-from otn.cli.examination.facts import Facts, ask, is_known
+from otn.cli.examination.facts import CONNECTIONS, Facts, _read, ask, is_known
 from otn.crypto import new_key
 from otn.local.airflow_settings import TUNABLE
 from otn.local.home import Home
 from otn.local.supervision import python_path
+from otn.orchestration import facts as telling
 
 from .conftest import Inside
 
@@ -215,3 +217,33 @@ def test_a_page_whose_connection_stands_in_airflow_alone_is_looked_at(
     found = {check["id"]: check["level"] for check in inside.json("doctor", code=None)["checks"]}
     assert (found["page.connection"], found["page.token"], found["page.secrets"]) == ("green", "green", "green")
     assert (found["airflow.pools"], found["airflow.answers"]) == ("green", "green")
+
+
+def test_a_login_that_stands_in_airflow_alone_is_tried(inside: Inside, home: Path) -> None:
+    change(
+        home,
+        "INSERT INTO connection (conn_id, conn_type, host, port, login, is_encrypted, is_extra_encrypted)"
+        " VALUES ('otn_db_sender', 'postgres', '127.0.0.1', 1, 'nobody', 0, 0)",
+    )
+    inside.environ = environment(home) | inside.environ
+    found = {check["id"]: check for check in inside.json("doctor", code=1)["checks"]}
+    told = found["database.logins"]
+    assert (told["level"], told["subject"], "otn_db_sender" in told["text"]) == ("red", "sender", True)
+
+
+def test_pages_that_cannot_be_asked_for_take_no_connection_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never() -> list[str]:
+        raise RuntimeError("TOPSECRET")
+
+    monkeypatch.setattr(telling, "settings", dict)
+    monkeypatch.setattr(telling, "metadata", dict)
+    monkeypatch.setattr(telling, "_connection", lambda name, told: told.update({name: "{}"}))
+    monkeypatch.setattr(telling, "_registered_pages", never)
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"connections": CONNECTIONS})))
+    said = io.StringIO()
+    with redirect_stdout(said):
+        telling.main()
+    facts = _read(said.getvalue(), "")
+    assert (list(facts.connections), facts.failure) == (list(CONNECTIONS), "pages: RuntimeError")
+    cut_off = said.getvalue()[: said.getvalue().index('{"pages"')]  # as by a database that hangs
+    assert list(_read(cut_off, "").connections) == list(CONNECTIONS)

@@ -20,20 +20,22 @@ from otn.cli.examination import TITLES, Check, examine
 from otn.crypto import new_key, read_keyring
 from otn.database import Engine, transaction
 from otn.local.home import Home
+from otn.local.logins import KINDS, RECEIVER, SENDER
 from otn.local.postgres import temporary_server
 from otn.local.progress import Silence
 from otn.watch.page_check import ALL_FIELDS
 from sandbox.process import Handle
 from tests.clean import database as emptied
 from tests.clean import emptied_url
+from tests.logins import url_of
 
 from .conftest import SECRETS, Inside
 
 __all__ = ["emptied", "emptied_url"]
 
-AS_SUPERUSER = {"database.role": "yellow"}  # the server of the tests has no other
-TOKEN = "one-time-token"
 LOGINS = "database.logins"
+AS_SUPERUSER = {"database.role": "yellow", LOGINS: "yellow"}  # the server of the tests has no other
+TOKEN = "one-time-token"
 
 
 @dataclass
@@ -73,8 +75,7 @@ class Sound:
         """Everything that is yellow or red, by id."""
         with patch.dict(os.environ, self.otn.environ, clear=True), chdir(self.folder):
             checks = examine(None, Silence())
-        # Roles belong to the whole server, and other tests of its session make some.
-        wrong = [check for check in checks if check.level == "red" or (check.level == "yellow" and check.id != LOGINS)]
+        wrong = [check for check in checks if check.level in {"yellow", "red"}]
         assert {check.id for check in checks} <= TITLES.keys()
         by_id = {check.id: check for check in wrong}
         assert len(by_id) == len(wrong), wrong
@@ -196,6 +197,11 @@ def a_newer_schema(sound: Sound) -> None:
     sound.sql("UPDATE otn.alembic_version SET version_num = '9999'")
 
 
+def a_schema_that_is_too_new(sound: Sound) -> None:
+    a_newer_schema(sound)
+    sound.sql("CREATE OR REPLACE FUNCTION otn.oldest_code() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '9999' $$")
+
+
 def commits_that_do_not_wait(sound: Sound) -> None:
     sound.alter_database("SET synchronous_commit = off")
 
@@ -225,6 +231,11 @@ def statements_in_the_log(sound: Sound) -> None:
 
 def a_receiver_that_cannot_log_in(sound: Sound) -> None:
     sound.otn.environ["AIRFLOW_CONN_OTN_DB_RECEIVER"] = "postgresql://nobody:wrong@127.0.0.1:1/none"
+
+
+def a_sender_without_its_role(sound: Sound) -> None:
+    for kind, url in ((RECEIVER, url_of(RECEIVER, sound.url)), (SENDER, url_of(RECEIVER, sound.url))):
+        sound.otn.environ[kind.variable] = url.replace("+psycopg2", "")
 
 
 def no_partition_for_tomorrow(sound: Sound) -> None:
@@ -329,11 +340,27 @@ def a_journal_that_cannot_be_written(sound: Sound) -> None:
 
 def no_journal(sound: Sound) -> None:
     del sound.otn.environ["OTN_ERASURE_JOURNAL"], sound.otn.environ["OTN_HOME"]
-    sound.otn.home.mkdir(exist_ok=True)
+    sound.monkeypatch.setattr("otn.local.home.ROOT", sound.folder)  # a demo's home may lie at the real one
 
 
 def a_journal_that_was_lost(sound: Sound) -> None:
     sound.sql("INSERT INTO otn.tombstone (psid_hash) VALUES (sha256('x'))")
+
+
+def silences_that_cannot_be_written(sound: Sound) -> None:
+    (sound.folder / "silences.jsonl").mkdir()
+
+
+def silences_that_are_in_no_journal(sound: Sound) -> None:
+    sound.sql("UPDATE otn.silence_mark SET owed = true")
+
+
+def silences_that_have_long_been_in_no_journal(sound: Sound) -> None:
+    silences_that_are_in_no_journal(sound)
+    sound.sql(
+        "INSERT INTO otn.alarm (kind, level, sentence, advice, since, told_as, told_at)"
+        " VALUES ('silences', 'warn', '', '', now() - interval '2 hours', 'warn', now())"
+    )
 
 
 def a_full_disk(sound: Sound) -> None:
@@ -344,6 +371,7 @@ def a_full_disk(sound: Sound) -> None:
 LASTING = {
     an_older_schema,
     a_newer_schema,
+    a_schema_that_is_too_new,
     commits_that_do_not_wait,
     a_table_without_vacuum,
     too_few_connections,
@@ -358,7 +386,8 @@ FAULTS: list[tuple[Callable[[Sound], None], str, str, str]] = [
     (a_misspelt_setting, "settings.names", "yellow", "OTN_KEEP_RAW_DAY."),
     (an_open_secrets_file, "keys.files", "red", "chmod 600"),
     (an_older_schema, "database.schema", "red", "otn migrate"),
-    (a_newer_schema, "database.schema", "red", "newer version"),
+    (a_newer_schema, "database.schema", "yellow", "serves it meanwhile. Run the newer version"),
+    (a_schema_that_is_too_new, "database.schema", "red", "too new"),
     (commits_that_do_not_wait, "database.durability", "red", "synchronous_commit"),
     (a_wrong_clock, "database.clock", "red", "NTP"),
     (a_table_without_vacuum, "database.vacuum", "yellow", "recipient"),
@@ -366,6 +395,7 @@ FAULTS: list[tuple[Callable[[Sound], None], str, str, str]] = [
     (a_transaction_that_never_ends, "database.transactions", "yellow", "pg_stat_activity"),
     (statements_in_the_log, "database.logs", "yellow", "log_min_error_statement = error"),
     (a_receiver_that_cannot_log_in, LOGINS, "red", "AIRFLOW_CONN_OTN_DB_RECEIVER"),
+    (a_sender_without_its_role, LOGINS, "red", "GRANT otn_sender TO"),
     (no_partition_for_tomorrow, "database.partitions", "yellow", "otn_purge"),
     (a_webhook_of_no_partition, "database.default_partition", "yellow", "2099-01-01"),
     (a_revoked_token, "page.token", "red", "new page access token"),
@@ -387,6 +417,9 @@ FAULTS: list[tuple[Callable[[Sound], None], str, str, str]] = [
     (a_journal_that_cannot_be_written, "privacy.journal", "red", "OTN_ERASURE_JOURNAL"),
     (no_journal, "privacy.journal", "red", "OTN_ERASURE_JOURNAL"),
     (a_journal_that_was_lost, "privacy.journal", "yellow", "newest copy"),
+    (silences_that_cannot_be_written, "privacy.journal", "red", "silences.jsonl cannot be written"),
+    (silences_that_are_in_no_journal, "privacy.journal", "yellow", "otn_ingest"),
+    (silences_that_have_long_been_in_no_journal, "privacy.journal", "red", "otn_ingest"),
     (a_full_disk, "machine.disk", "red", "Make room"),
 ]
 
@@ -402,6 +435,19 @@ def test_each_fault_is_named_alone(
     assert levels(wrong) == AS_SUPERUSER | {check_id: level}
     assert words in f"{wrong[check_id].text} {wrong[check_id].advice}"
     assert not [secret for secret in (*SECRETS, TOKEN) if secret in repr(wrong)]
+
+
+def test_logins_that_are_known_and_have_their_roles_are_green_and_the_owner_under_another_name_is_not(
+    sound: Sound,
+) -> None:
+    for kind in KINDS:
+        sound.otn.environ[kind.variable] = url_of(kind, sound.url).replace("+psycopg2", "")
+    assert LOGINS not in sound.doctor()
+    sound.otn.environ[SENDER.variable] = sound.otn.environ["AIRFLOW_CONN_OTN_DB"]
+    wrong = sound.doctor()[LOGINS]
+    assert (wrong.level, "here, the sender may do" in wrong.text) == ("yellow", True)
+    assert SENDER.variable in wrong.advice
+    assert RECEIVER.variable not in wrong.advice
 
 
 def test_a_server_that_does_not_write_to_the_disk(inside: Inside, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,16 +72,25 @@ def test_a_confirmation_brings_back_who_asked_for_silence(
 ) -> None:
     inside("privacy", "suppress", PSID)
     sql(database, "DELETE FROM otn.suppression WHERE reason = 'operator'")
-    sql(database, "DELETE FROM otn.silence_mark")
+    sql(database, "UPDATE otn.silence_mark SET bytes = 0, tail = DEFAULT")
     foretold = inside.json("sending", "confirm", "--reason", "disk broke", "--dry-run")
     assert (foretold["journal_lines"], foretold["silenced"], foretold["confirmed"]) == (1, 0, False)
     assert sql(database, "SELECT count(*) FROM otn.suppression WHERE reason = 'operator'") == [(0,)]
     done = inside.json("sending", "confirm", "--reason", "disk broke", "--yes")
-    assert (done["silenced"], done["unsilenced"], done["confirmed"]) == (1, 0, True)
+    assert (done["silenced"], done["lifted"], done["confirmed"]) == (1, 0, True)
     assert sql(database, "SELECT count(*) FROM otn.suppression WHERE reason = 'operator'") == [(1,)]
     assert sql(database, "SELECT detail FROM otn.audit WHERE action = 'silences returned'") == [
         ({"silenced": 1, "lifted": 0},)
     ]
+
+
+def test_whoever_is_asked_reads_it_beside_the_json(
+    inside: Inside, gone_back: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otn.cli.sending.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    done = inside("sending", "confirm", "--reason", "disk broke", "--json", text="y\n")
+    assert json.loads(done.stdout)["confirmed"]
+    assert "to be asked again with their token: 1." in done.stderr
 
 
 def test_without_a_journal_that_can_be_read_nothing_is_confirmed(

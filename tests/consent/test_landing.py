@@ -17,7 +17,7 @@ from otn.database import transaction
 from otn.errors import UsageError
 from otn.intake import landing_files
 from otn.intake.landed import check_file
-from otn.intake.landing import MOST_TRIES, LandingError
+from otn.intake.landing import MOST_TRIES, Found, LandingError
 from otn.privacy.erasure import erase
 from otn.privacy.journal import Journal
 from otn.watch import landing as watching
@@ -246,9 +246,35 @@ def test_a_file_that_goes_before_it_was_taken_is_told_and_taken_when_it_comes_ba
     assert (landing.file(name).state, landing.file(name).error) == ("refused", "vanished")
     assert landing_files.dismiss(landing.engine, [str(landing.file(name).id)], actor="test") == 1
     assert found(landing) == [("landing", "ok")]
+    landing.shelf.files[name] = b"plain"
+    landing.pull()
+    assert (landing.file(name).state, landing.file(name).error) == ("waiting", "not_gzip")  # unchanged, and tried again
     landing.shelf.files[name] = PACKED
     landing.pull()
     assert landing.figures(name)[:2] == ("taken", 50)
+
+
+def test_two_files_of_one_name_stop_nobody(landing, inbox, monkeypatch):
+    name = f"{FOLDER}/a.jsonl"
+    landing.put(name, line("a"))
+    twice = [Found(name, 9, "2", "name_unusable"), Found(name, 9, "1"), Found(name, 9, "2")]
+    monkeypatch.setattr(landing.shelf, "listing", lambda: iter([twice]))
+    for _ in range(2):
+        landing.pull()
+        assert (landing.figures(name)[0], inbox.tokens()) == ("taken", {"a"})
+
+
+def test_only_files_that_were_refused_are_dismissed_and_audited(landing, inbox):
+    landing.put(f"{FOLDER}/a.jsonl", line("a"))
+    landing.shelf.files[f"{FOLDER}/b.jsonl.gz"] = b"plain"
+    landing.pull()
+    good, bad = (landing.file(f"{FOLDER}/{name}").id for name in ("a.jsonl", "b.jsonl.gz"))
+    inbox.rows("UPDATE otn.landing_file SET state = 'refused', due_at = NULL WHERE id = %s", bad)
+    for count in (1, 0):
+        assert landing_files.dismiss(landing.engine, [str(good), str(bad)], actor="test") == count
+    audit = inbox.rows("SELECT detail FROM otn.audit WHERE action = 'landing dismissed'")
+    assert [row.detail for row in audit] == [{"files": [bad]}]
+    assert landing.file(f"{FOLDER}/a.jsonl").state == "taken"
 
 
 def test_a_landing_that_cannot_be_listed_in_full_is_taken_as_far_as_it_can(landing):
@@ -346,7 +372,7 @@ def test_a_check_says_the_same_and_writes_nothing(landing, inbox, page, tmp_path
     assert (dry.lines, dry.imported, dry.webhooks, dry.duplicate, dry.expired, dict(dry.refused)) == wet
     assert wet == (8, 2, 1, 2, 0, {"line_unreadable": 1, "page_differs": 1, "token_of_another_person": 1})
     assert told == [(5, "token_of_another_person"), (6, "line_unreadable"), (8, "page_differs")]
-    for broken in (b"plain", PACKED[:-9]):
+    for broken in (b"plain", PACKED[:-9], PACKED[:10] + b"\xff" + PACKED[11:]):
         path.write_bytes(broken)
         with pytest.raises(UsageError, match="cannot be read"):
             check_file(landing.engine, landing.keyring, path)

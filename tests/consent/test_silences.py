@@ -16,6 +16,7 @@ from otn.consent import objection, silence, topics
 from otn.consent.adoption import adopt
 from otn.consent.pages import Page
 from otn.consent.silence import Change, SilenceJournal, silence_journal, write_down
+from otn.consent.topics import TopicRaceError
 from otn.crypto import Keyring, new_key, read_keyring
 from otn.database import queries, transaction
 from otn.epoch import confirming, guard
@@ -24,7 +25,7 @@ from otn.intake.import_lines import ImportFile
 from otn.intake.importing import import_file
 from otn.intake.ingest import reingest_day
 from otn.journal import JournalError
-from otn.privacy.silences import Returned, apply_silences, count_behind
+from otn.privacy.silences import Returned, _complete, apply_silences, count_behind
 from tests.clean import database, emptied_url
 from tests.consent.inbox import NOW, PAGE, Inbox, body, message, optin
 from tests.consent.leaving import campaign, crash, journal, leave
@@ -161,6 +162,13 @@ def test_who_says_start_after_the_restore_and_before_the_look_is_not_silenced(in
     say(night, "start", "2", at=NOW - 3 * HOUR)  # it was said before the stop, and came late
     assert apply(night) == Returned(silenced=1)
     assert silent(night) == {"2"}
+    assert ended(inbox, silences) == {"1"}  # the next restored backup has to know that too
+
+
+def ended(inbox: Inbox, journal: SilenceJournal) -> set[str]:
+    """Whose silence the journal says is lifted."""
+    lifted = {one.psid_hash for one in journal.read().silences.values() if one.lifted}
+    return {psid for psid in map(str, range(1, 10)) if inbox.keyring.digest("psid", PAGE, psid) in lifted}
 
 
 def test_a_silence_that_went_to_another_topic_comes_back_there_too(inbox, page, silences):
@@ -177,8 +185,8 @@ def test_a_silence_that_went_to_another_topic_comes_back_there_too(inbox, page, 
     assert standing(inbox) == true
 
 
-def written_and_crashed(*given: Any) -> None:
-    write_down(*given)
+def written_and_crashed(*given: Any, **options: Any) -> None:
+    write_down(*given, **options)
     crash()
 
 
@@ -206,6 +214,8 @@ def test_a_crash_while_people_are_looked_for_starts_that_again(inbox, page, sile
         broken.setattr("otn.privacy.silences._walk", crash)
         with pytest.raises(RuntimeError):
             apply(inbox)
+    _complete(inbox.database, silences)  # somebody else pays a debt meanwhile
+    assert ended(inbox, silences) == set()
     assert apply(inbox) == Returned(silenced=1)
 
 
@@ -277,6 +287,7 @@ def test_silence_is_obeyed_while_the_journal_cannot_be_written(inbox, page, sile
         say(inbox, "stop", "3")
     assert silent(inbox) == {"1", "2", "3"}
     assert len(silences.read().silences) == 1
+    monkeypatch.setattr("otn.privacy.silences._resting", {})  # a minute later
     assert apply(inbox) == NOTHING
     assert len(silences.read().silences) == 4
     size = silences.path.stat().st_size
@@ -286,6 +297,124 @@ def test_silence_is_obeyed_while_the_journal_cannot_be_written(inbox, page, sile
 
 def no_space(*_given: Any) -> None:
     raise OSError(28, os.strerror(28))
+
+
+def test_a_journal_that_cannot_be_written_is_left_alone_for_a_while(inbox, page, silences, monkeypatch, caplog):
+    monkeypatch.setattr(silence, "append_lines", no_space)
+    say(inbox, "stop", "1")
+    assert apply(inbox) == NOTHING
+    caplog.clear()
+    monkeypatch.setattr(SilenceJournal, "read", crash)
+    monkeypatch.setattr("otn.privacy.silences._take_up", crash)
+    assert apply(inbox) == NOTHING
+    assert not caplog.records
+
+
+def test_nobody_is_released_without_the_journal(inbox, page, silences, monkeypatch):
+    say(inbox, "hi", "1")
+    object_to(inbox, page, "1")
+    with monkeypatch.context() as full:
+        full.setattr(silence, "append_lines", no_space)
+        with pytest.raises(JournalError, match="No space left"):
+            release(inbox, page, "1")
+    assert silent(inbox) == {"1"}
+    assert inbox.value("SELECT count(*) FROM otn.audit WHERE action = 'released'") == 0
+    release(inbox, page, "1")
+    assert (silent(inbox), ended(inbox, silences)) == (set(), {"1"})
+
+
+def test_a_start_while_the_journal_is_away_is_written_down_later(inbox, page, silences, monkeypatch, leave):
+    say(inbox, "stop", "1", "2", "3", at=NOW - HOUR)
+    leave("3")
+    old = silence.Silence(inbox.keyring.digest("psid", PAGE, "8"), None, "stop_word", NOW - 9000 * HOUR, lifted=False)
+    met_later = silence.Silence(inbox.keyring.digest("psid", PAGE, "9"), None, "operator", NOW, lifted=False)
+    silences.append([old, met_later])
+    assert apply(inbox) == NOTHING
+    true = standing(inbox)
+    with monkeypatch.context() as full:
+        full.setattr(silence, "append_lines", no_space)
+        say(inbox, "start", "1")
+    assert apply(inbox) == NOTHING
+    assert ended(inbox, silences) == {"1"}
+    size = silences.path.stat().st_size
+    assert apply(inbox, thorough=True) == NOTHING
+    assert silences.path.stat().st_size == size
+    assert {psid for psid, *_ in true} == {"1", "2"}
+    # A backup from before that has the silence, and one from before the stop does not.
+    inbox.rows(
+        "INSERT INTO otn.suppression (subscriber_id, reason, since) SELECT id, 'stop_word', %s FROM otn.subscriber"
+        " WHERE psid = '1'",
+        NOW - HOUR,
+    )
+    inbox.rows("UPDATE otn.silence_mark SET bytes = 0, tail = DEFAULT")
+    assert apply(inbox) == Returned(lifted=1)
+    assert apply(forget(inbox)) == Returned(silenced=1)
+    assert silent(inbox) == {"2"}
+
+
+def test_a_line_without_a_commit_is_not_taken_for_one_that_was_lifted(inbox, page, silences, monkeypatch):
+    """Somebody crashes behind the file while somebody else makes it whole."""
+    say(inbox, "hi", "1")
+    hashed = inbox.keyring.digest("psid", PAGE, "1")
+    inbox.rows("UPDATE otn.silence_mark SET owed = true")
+    silences.append([silence.Silence(hashed, None, "operator", NOW, lifted=False)])
+    _complete(inbox.database, silences)
+    assert ended(inbox, silences) == set()
+    assert apply(inbox) == Returned(silenced=1)
+
+
+def test_a_silence_that_commits_while_the_debt_is_paid_is_in_the_file_or_owed(inbox, page, silences):
+    say(inbox, "hi", "1")
+    inbox.rows("UPDATE otn.silence_mark SET owed = true")
+    with ThreadPoolExecutor(1) as threads:
+        with transaction(inbox.database) as conn:
+            objection.suppress(conn, page, "1", topic=None, actor="test", journal=None)
+            paid = threads.submit(apply, inbox)
+            while not paid.done() and not inbox.value(WAITING):
+                pass
+        paid.result()
+    apply(inbox)
+    assert len(silences.read().silences) == 1
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def test_a_line_in_another_file_than_the_one_that_is_followed_is_owed(inbox, page, silences, tmp_path, monkeypatch):
+    say(inbox, "stop", "1")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("OTN_ERASURE_JOURNAL", str(tmp_path / "other" / "erasures.jsonl"))
+        say(inbox, "stop", "2")
+    assert len(silences.read().silences) == 1
+    assert apply(inbox) == NOTHING
+    assert len(silences.read().silences) == 2
+
+
+def test_the_journal_is_written_after_everything_else_of_a_slice(inbox, page, silences, monkeypatch):
+    left: list[int] = []
+
+    def written(conn: Any, *given: Any) -> None:
+        with conn.cursor() as cursor:
+            cursor.execute("SELECT count(*) AS left FROM otn.webhook_event WHERE ingested_at IS NULL")
+            left.append(cursor.fetchone()[0])
+        write_down(conn, *given)
+
+    monkeypatch.setattr("otn.intake.ingest.write_down", written)
+    say(inbox, "stop", "1")
+    assert left == [0]
+
+
+def test_topics_that_cannot_be_stored_are_an_error_and_the_lines_wait(inbox, page, silences, monkeypatch):
+    inbox.put(body(optin("a", "SHOES", psid="1", at=NOW - 3 * HOUR)))
+    inbox.ingest()
+    say(inbox, "stop shoes", "1")
+    forget(inbox)
+    inbox.rows("UPDATE otn.topic SET payload = 'other', key = 'other' WHERE payload = 'SHOES'")
+    with monkeypatch.context() as busy:
+        busy.setattr("otn.privacy.silences.MEETING_ROUNDS", 0)
+        with pytest.raises(TopicRaceError):
+            apply(inbox)
+    assert apply(inbox) == Returned(silenced=1)
 
 
 def test_who_knows_no_journal_leaves_a_debt_that_the_next_one_pays(inbox, page, silences, monkeypatch):
@@ -307,7 +436,7 @@ def test_a_journal_that_was_lost_or_is_new_here_is_made_whole(inbox, page, silen
     assert apply(inbox) == NOTHING
     assert len(silences.read().silences) == 2
     assert behind(inbox) == 0
-    inbox.rows("DELETE FROM otn.silence_mark")  # as after an upgrade
+    inbox.rows("UPDATE otn.silence_mark SET bytes = 0, tail = DEFAULT")  # as after an upgrade
     assert apply(inbox) == NOTHING
     assert (len(silences.read().silences), behind(inbox)) == (2, 0)
 
@@ -365,6 +494,6 @@ def test_very_many_are_one_write_and_come_back_in_sets(inbox, page, silences, mo
     with transaction(inbox.database) as conn:
         assert len(list(queries("silence").standing(conn))) == people
     inbox.rows("DELETE FROM otn.suppression")
-    inbox.rows("DELETE FROM otn.silence_mark")
+    inbox.rows("UPDATE otn.silence_mark SET bytes = 0, tail = DEFAULT")
     assert apply(inbox) == Returned(silenced=people)
     assert inbox.value("SELECT count(*) FROM otn.silence") == 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 
@@ -16,7 +17,15 @@ from tests.dags.airflow_runs import PATIENCE_S, Run, _meanwhile, _their_warnings
 
 FILE = ROOT / "dags" / "otn_campaigns.py"
 DAY = timedelta(days=1)
-MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _noon_zone(now: datetime) -> str:
+    """Where it is past noon: no day begins while tests run, and today's began hours ago."""
+    return f"Etc/GMT{now.hour - 12:+d}"  # the names of these zones have the sign the other way round
+
+
+ZONE = _noon_zone(datetime.now(UTC))
+MIDNIGHT = datetime.now(ZoneInfo(ZONE)).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
 @dataclass
@@ -26,12 +35,12 @@ class Campaigns:
     folder: Path
 
     def write(self, key: str, **values: Any) -> Path:
-        """Drop a file that is sent each midnight (UTC) since ten days ago, unless ``values`` say otherwise."""
+        """Drop a file that is sent each midnight (of ``ZONE``) since ten days ago, unless ``values`` say otherwise."""
         content: dict[str, Any] = {
             "topic": "restock",
             "text": "It is back!",
             "approval": False,
-            "schedule": {"cron": "0 0 * * *", "timezone": "UTC"},
+            "schedule": {"cron": "0 0 * * *", "timezone": ZONE},
             "start": (MIDNIGHT - 10 * DAY).isoformat(),
         }
         content |= values

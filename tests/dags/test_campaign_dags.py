@@ -12,7 +12,7 @@ from otn.orchestration.campaign_files import CampaignFileError, check_folder
 from otn.settings import ROOT
 from tests.campaign.stage import Stage
 from tests.dags.airflow_runs import Airflow, Question, Run, answer
-from tests.dags.campaign_runs import DAY, FILE, MIDNIGHT, Campaigns
+from tests.dags.campaign_runs import DAY, FILE, MIDNIGHT, ZONE, Campaigns
 
 FIVE = (MIDNIGHT - 6 * DAY, MIDNIGHT - 2 * DAY)  # the days before the last whole one
 
@@ -158,7 +158,7 @@ def test_a_changed_schedule_never_sends_twice_for_one_time(
     campaigns.write("spring", if_late="send")
     campaigns.backfill("spring", FIVE[0], FIVE[0])
     assert stage.seen() == dict.fromkeys(people, 1)
-    shifted: dict[str, Any] = {"schedule": {"cron": "0 6 * * *", "timezone": "UTC"}, "if_late": "send"}
+    shifted: dict[str, Any] = {"schedule": {"cron": "0 6 * * *", "timezone": ZONE}, "if_late": "send"}
     campaigns.write("spring", **shifted)
     (run,) = campaigns.backfill("spring", FIVE[0], FIVE[0] + timedelta(hours=12))
     assert run.state == "success", run

@@ -108,6 +108,19 @@ def test_a_watch_that_cannot_look_is_red(airflow: Airflow, stage: Stage, monkeyp
     assert (run.state, run.tasks["look"], run.tasks["tell"]) == ("failed", "failed", "upstream_failed")
 
 
+@pytest.mark.parametrize("name", ["OTN_EPOCH_FILE", "OTN_ERASURE_JOURNAL"])
+def test_a_file_that_cannot_be_named_so_is_an_alarm_and_the_rest_is_looked_at(
+    airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "relative.json")
+    stage.sql("UPDATE otn.page SET halted_at = now(), halt_reason = '190: token'")
+    run = airflow.run("otn_watch")
+    assert run.tasks["look"] == "success", run
+    found = dict(stage.sql("SELECT kind, sentence FROM otn.alarm WHERE level = 'alarm'"))
+    assert name in found["epoch"]
+    assert "halt" in found
+
+
 def test_a_campaign_whose_run_lives_is_left_alone(
     airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,7 +177,7 @@ def test_everybody_gets_only_the_secrets_that_are_theirs(services: dict[str, Any
         "receiver": keys | receiver,
         "responder": keys | sender,
         "init": airflow | owner | receiver | {"POSTGRES_PASSWORD", "ADMIN_PASSWORD"},
-        "cli": airflow | owner,
+        "cli": airflow | owner | receiver,
         **dict.fromkeys(OF_AIRFLOW, airflow),
         "worker": airflow | owner,
     }

@@ -22,16 +22,14 @@ from otn.local.dotenv import read_dotenv
 from otn.pace import KEPT_FOR_ANSWERS
 from otn.settings import database_url, read_connection
 from sandbox.control_client import Sandbox
-from tests.chaos.checker import Attempt, Call, History, Message, Row, check
+from tests.chaos.checker import History, check
+from tests.chaos.record import history
 from tests.deploy.machine import Machine
 from tests.deploy.passage import Passage
 from tests.deploy.plays import PLAYS, Play
 
 WORKERS = {"worker-1": (), "worker-2": ("--celery-hostname", "worker-2@%h")}
 KILL_AT, CUT_AT, AWAY_AT = 0.1, 0.15, 0.4  # of the people are answered
-OF_CAMPAIGN = (
-    "JOIN otn.subscriber s ON s.id = r.subscriber_id JOIN otn.campaign c ON c.id = r.campaign_id WHERE c.key = %s"
-)
 # The first call of a slice begins when it is claimed, and all its answers are written at once.
 IN_CALLS = """
     SELECT i.sender FROM otn.attempt i JOIN otn.campaign c ON c.id = i.campaign_id
@@ -127,7 +125,7 @@ class Stage:
         )[0]
         for sender in set(found.senders or ()) - self.senders.keys():
             with suppress(psutil.NoSuchProcess):  # it gave its place to others
-                self.senders[sender] = self.machine.name_of(int(sender.rpartition("/")[2])) or "killed"
+                self.senders[sender] = self._worker_of(sender) or "killed"
         return int(found.answers)
 
     def wait_answered(self, share: float) -> None:
@@ -137,16 +135,20 @@ class Stage:
 
     def calling(self) -> str:
         """Wait until people were called and nothing is written of their answers yet; the worker that calls them."""
-        found: list[Any] = []
+        found: list[str | None] = []
 
         def called() -> bool:
-            found[:] = self.sql(IN_CALLS, self.play.name)
+            with suppress(psutil.NoSuchProcess):  # it gave its place to others
+                found[:] = [self._worker_of(row.sender) for row in self.sql(IN_CALLS, self.play.name)]
             return bool(found)
 
         self.machine.wait("people in their calls", called, self.play.within_s)
-        name = self.machine.name_of(int(found[0].sender.rpartition("/")[2]))
+        (name,) = found
         assert name
         return name
+
+    def _worker_of(self, sender: str) -> str | None:
+        return self.machine.name_of(int(sender.rpartition("/")[2]))
 
     def end_of(self, run: str) -> str:
         """Wait until the run is over, whatever does not answer meanwhile."""
@@ -164,29 +166,14 @@ class Stage:
     def history(self) -> History:
         """Everything that is known, from both sides; the page has one campaign."""
         key = self.play.name
-        rows = self.sql(
-            "SELECT c.key, s.psid, r.state::text, r.evidence::text, r.message_id, r.reason,"
-            f" extract(epoch FROM r.sent_at)::float FROM otn.recipient r {OF_CAMPAIGN}",
-            key,
-        )
-        attempts = self.sql(
-            "SELECT c.key, s.psid, r.attempt_id::text, r.step, r.outcome, r.message_id,"
-            f" extract(epoch FROM r.at)::float, r.sender FROM otn.attempt r {OF_CAMPAIGN}",
-            key,
-        )
-        return History(
+        return history(
+            self.platform,
+            self.page_id,
+            self.sql,
+            self.sql("SELECT page_id FROM otn.campaign WHERE key = %s", key)[0].page_id,
             people={person["psid"] for person in self.platform.persons(self.page_id)},
+            key_of=lambda _: key,
             campaigns=[key],
-            seen=[Message(row["psid"], key, row["mid"]) for row in self.platform.ledger(self.page_id)],
-            calls=[
-                Call(row["token"], row["psid"], row["metadata"] or "", row["at_ms"] / 1000)
-                for row in self.platform.calls(self.page_id)
-            ],
-            rows=[Row(*row) for row in rows],
-            excluded={
-                (row.key, row.psid) for row in self.sql(f"SELECT c.key, s.psid FROM otn.exclusion r {OF_CAMPAIGN}", key)
-            },
-            attempts=[Attempt(*row) for row in attempts],
         )
 
     def close(self) -> None:

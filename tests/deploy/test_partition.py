@@ -13,16 +13,12 @@ from sqlalchemy import make_url
 from otn import database as module
 from otn.database import DatabaseAwayError, Engine, make_engine, transaction
 from otn.pace import Pace
+from tests.awaiting import eventually
 from tests.deploy.passage import Passage
 
 HOLD = "SELECT 1 FROM otn.pace FOR UPDATE"
 BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'otn vanishing'"
 ENOUGH_S = 60
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ABANDONED_S", 1)
 
 
 @pytest.fixture
@@ -33,9 +29,11 @@ def way(database_url: str) -> Iterator[Passage]:
 
 @pytest.fixture
 def vanishing(database_url: str, way: Passage) -> Iterator[Engine]:
-    """A sender's engine, on a machine whose network may go."""
+    """A sender's engine, on a machine whose network may go; its transactions alone are soon taken for abandoned."""
     url = make_url(database_url).set(port=way.port).render_as_string(hide_password=False)
-    engine = make_engine(url, pool_size=1, application_name="otn vanishing")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ABANDONED_S", 1)
+        engine = make_engine(url, pool_size=1, application_name="otn vanishing")
     yield engine
     engine.dispose()
 
@@ -86,8 +84,7 @@ def test_one_that_was_stopped_for_too_long_hears_that_its_connection_is_gone(
     vanishing: Engine, database: Engine, pace: Pace
 ) -> None:
     def wait_for_its_end() -> None:
-        while ask(database, BACKENDS):
-            pass
+        eventually(lambda: not ask(database, BACKENDS), "the end of its connection", ENOUGH_S)
 
     with pytest.raises(DatabaseAwayError) as told:
         hold_while(vanishing, wait_for_its_end)

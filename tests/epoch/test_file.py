@@ -100,6 +100,18 @@ def test_a_number_changed_by_hand_is_noticed(made):
     assert record(made).writes == 0
 
 
+def test_an_adoption_is_no_call(made):
+    made.call(7)
+    for number in (8, 9):  # the second after a crash in the middle of the first
+        made.adopt(number, SOMEWHERE)
+        assert (record(made).number, record(made).last_call) == (number, 7)
+    made.call(11)
+    assert (record(made).number, record(made).last_call, record(made).gaps) == (11, 11, (10,))
+    made.path.write_bytes(b"?")
+    made.adopt(20, SOMEWHERE)
+    assert record(made).last_call == 19
+
+
 def test_a_file_that_is_gone_is_not_made_by_a_call(made):
     made.path.unlink()
     assert made.read() is None

@@ -8,21 +8,25 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from otn.asking import sending
 from otn.campaign import control, plan
-from otn.campaign.send import SendLimits
-from otn.database import queries, transaction
+from otn.database import DatabaseError, queries, transaction
 from otn.epoch import confirming, guard
 from otn.epoch import file as files
 from otn.epoch.confirming import CallsAreMissingError, NothingToConfirmError
-from otn.epoch.file import VARIABLE, EpochFileError
+from otn.epoch.file import VARIABLE, EpochFile, EpochFileError, NumberTakenError
 from otn.epoch.guard import SendingHaltedError
 from otn.errors import UsageError
+from otn.pace import Pace
 from otn.settings import ROOT
 from otn.watch import epoch
+from tests.awaiting import eventually
+from tests.campaign.stage import QUICK
 
 
 def state(engine, environ=None):
@@ -40,7 +44,7 @@ def test_a_fresh_database_begins_by_itself_and_counts_claims_not_people(stage, f
     people = stage.opt_in(30)
     campaign = stage.planned()
     planned = state(stage.engine).number
-    stage.send(campaign, limits=SendLimits(run_s=30, lease_s=4, call_s=2.5, slice_rows=10))
+    stage.send(campaign, limits=replace(QUICK, slice_rows=10))
     assert sum(stage.seen().values()) == len(people)
     now = state(stage.engine)
     assert (now.number, now.filed_number, now.halted) == (planned + 3, planned + 3, None)
@@ -104,7 +108,6 @@ def test_what_a_server_keeps_to_itself_is_not_compared(stage, file):
     guard.check(stage.engine)
     stage.sql("""UPDATE otn.epoch SET identity = identity || '{"server": null, "timeline": null}'""")
     guard.check(stage.engine)
-    stage.sql("CREATE OR REPLACE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'")
     assert state(stage.engine).halted is None
 
 
@@ -191,6 +194,122 @@ def test_senders_of_many_threads_pass_each_other(stage, file):
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda _: guard.check(stage.engine), range(48)))
     assert (state(stage.engine).number, file.read().number, file.read().gaps) == (48, 48, ())
+
+
+@pytest.mark.parametrize("of_a_person", [False, True])
+def test_a_claim_between_the_two_looks_is_no_restored_database(stage, file, monkeypatch, of_a_person):
+    guard.check(stage.engine)
+    read, claims = EpochFile.read, ["before", "after"]
+
+    def claim():
+        with monkeypatch.context() as itself:
+            itself.setattr(EpochFile, "read", read)
+            guard.check(stage.engine)
+
+    def overtaken(self):
+        when = claims.pop(0) if claims else None
+        if when == "before":
+            claim()
+        found = read(self)
+        if when == "after":
+            claim()
+        return found
+
+    monkeypatch.setattr(EpochFile, "read", overtaken)
+    if of_a_person:
+        with pytest.raises(NothingToConfirmError):
+            confirming.look(stage.engine)
+    else:
+        assert state(stage.engine).halted is None
+    assert not claims
+
+
+def test_permits_are_given_back_where_nothing_can_be_claimed(stage, file, make_desk, monkeypatch):
+    stage.opt_in(3)
+    campaign = stage.planned()
+    desk = make_desk(connection_id="second")
+    desk.answer(*desk.people(1))
+    takes = []
+    take = Pace.take
+    monkeypatch.setattr(Pace, "take", lambda self, messages: takes.append(messages) or take(self, messages))
+    monkeypatch.setattr(sending, "AWAY_S", (60.0, 60.0))
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(EpochFileError):
+        stage.send(campaign)
+    with sending.Sender(desk.engine, desk.client, desk.settings, desk.page_row) as sender:
+        for _ in range(3):  # as the responder does, several times a second
+            sender.dispatch(1)
+            eventually(lambda: sender.resting, "the pass ends")
+    assert len(takes) == 2
+    assert stage.sql("SELECT sum(calls) FROM otn.call_count") == [(0,)]
+
+
+def test_a_halt_that_cannot_be_written_leaves_nobody_claimed(stage, file, make_desk, monkeypatch):
+    """The sender slept through a restore, and the database that it comes back to does not take the halt yet."""
+    desk = make_desk(connection_id="second")
+    answer = desk.answer(*desk.people(1))
+    guard.check(stage.engine)
+    monkeypatch.setattr(guard, "HALT_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(EpochFile, "call", lambda *_: (_ for _ in ()).throw(NumberTakenError))
+    broken = lambda connection, **_: connection.cursor().execute("SELECT 1/0")  # noqa: E731
+    monkeypatch.setattr(queries("epoch"), "halt", broken)
+    with pytest.raises(EpochFileError, match="same number"):
+        desk.send()
+    assert (desk.row(answer).state, desk.row(answer).reason) == ("waiting", "not_called")
+    assert not desk.seen()
+
+
+def test_a_confirmation_that_crashed_can_be_made_again(stage, file, monkeypatch):
+    guard.check(stage.engine)
+    guard.halt(stage.engine, "it was moved.")
+    adopt = EpochFile.adopt
+
+    def crashes(self, number, identity):
+        adopt(self, number, identity)
+        raise InterruptedError
+
+    for _ in range(2):
+        with monkeypatch.context() as crash:
+            crash.setattr(EpochFile, "adopt", crashes)
+            with pytest.raises(InterruptedError):
+                confirming.confirm(stage.engine, actor="test", reason="moved", nothing_lost=True)
+        assert state(stage.engine).halted == "it was moved."
+    assert confirming.confirm(stage.engine, actor="test", reason="moved", nothing_lost=True).missing == 0
+    guard.check(stage.engine)
+
+
+def test_a_confirmation_that_crashed_hides_no_missing_call(stage, file, monkeypatch):
+    for _ in range(3):
+        guard.check(stage.engine)
+    stage.sql("UPDATE otn.epoch SET number = 1")
+    file.adopt(4, file.read().identity)  # where a confirmation ended
+    with pytest.raises(CallsAreMissingError, match="2 claims"):
+        confirming.look(stage.engine, nothing_lost=True)
+    stage.sql("UPDATE otn.epoch SET number = 3")
+    assert "another database was confirmed" in state(stage.engine).halted
+    assert confirming.look(stage.engine, nothing_lost=True).missing == 0
+
+
+def test_a_confirmation_that_met_a_claim_in_a_circle_is_made_again(stage, file, monkeypatch):
+    guard.check(stage.engine)
+    guard.halt(stage.engine, "it was restored.")
+    book, tries = queries("epoch"), []
+    doubt = book.doubt_recipients
+
+    def in_a_circle(connection):
+        tries.append(1)
+        if len(tries) != confirming.MOST_TRIES + 2:
+            connection.cursor().execute("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$")
+        return doubt(connection)
+
+    monkeypatch.setattr(book, "doubt_recipients", in_a_circle)
+    with pytest.raises(DatabaseError, match="40P01"):
+        confirming.confirm(stage.engine, actor="test", reason="disk broke")
+    assert len(tries) == confirming.MOST_TRIES
+    assert state(stage.engine).halted
+    confirming.confirm(stage.engine, actor="test", reason="disk broke")
+    assert state(stage.engine).halted is None
+    assert stage.sql("SELECT count(*) FROM otn.audit WHERE action = 'sending confirmed'") == [(1,)]
 
 
 def test_a_sender_that_slept_through_a_restore_does_not_call(stage, file):

@@ -14,16 +14,16 @@ import pytest
 
 from otn.campaign import control, plan
 from otn.campaign.report import problems
-from otn.campaign.send import SendLimits
 from otn.database import Engine, make_engine, transaction
 from otn.epoch import confirming, guard
 from otn.epoch.file import VARIABLE
 from otn.epoch.guard import SendingHaltedError
 from otn.messenger.client import SendRequest
 from otn.watch import epoch
+from tests.campaign.stage import QUICK
 from tests.consent.test_ways_back import dumped, plain, restored, run_program
 
-FEW = SendLimits(run_s=30, lease_s=4, call_s=2.5, slice_rows=5)
+FEW = replace(QUICK, slice_rows=5)
 
 
 def put_back(engine: Engine, dump: Path) -> None:
@@ -110,6 +110,24 @@ def test_a_message_inside_the_window_is_never_sent_again(stage, file, make_desk,
         ("skipped", "restored"),
     ]
     assert desk.seen() == dict.fromkeys(psids, 1)
+
+
+def test_a_backup_of_a_halted_database_takes_what_it_had_waiting_for_perhaps_sent(stage, file, make_desk, tmp_path):
+    desk = make_desk(connection_id="second")
+    psids = desk.people(2)
+    guard.check(desk.engine)
+    guard.halt(desk.engine, "it was moved.", file)
+    desk.answer(psids[0])
+    dump = dumped(desk.engine, tmp_path / "halted.dump")
+    confirming.confirm(desk.engine, actor="test", reason="moved", nothing_lost=True)
+    assert desk.send().states == {"sent": 1}
+
+    put_back(desk.engine, dump)
+    desk.answer(psids[1])
+    look = confirming.look(desk.engine)
+    assert (look, look.messages) == (confirming.confirm(desk.engine, actor="test", reason="disk broke"), 2)
+    assert desk.send().states == {}
+    assert desk.seen() == {psids[0]: 1}
 
 
 def test_tokens_that_a_forgotten_campaign_spent_raise_no_alarm(stage, file, tmp_path):

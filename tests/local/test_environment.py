@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from otn.errors import ConfigurationError
 from otn.local.airflow_settings import TUNABLE, airflow_settings
+from otn.local.demo import stand_in
 from otn.local.environment import (
     caller_environment,
     can_receive,
@@ -218,3 +220,17 @@ def test_no_secret_is_left_in_a_shown_log(home: Home) -> None:
 def test_the_spool_is_in_the_home_unless_the_operator_gives_it_another_disk(home: Home) -> None:
     assert program_environment(home, {}, PORTS)["OTN_SPOOL_DIR"] == str(home.path / "spool")
     assert program_environment(home, {"OTN_SPOOL_DIR": "/disk"}, PORTS)["OTN_SPOOL_DIR"] == "/disk"
+
+
+def test_a_demo_shares_nothing_with_a_real_installation(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(stand_in.__file__).parents[2]
+    read = {name for path in source.rglob("*.py") for name in re.findall(r"\bOTN_[A-Z_]+\b", path.read_text())}
+    assert {"OTN_EPOCH_FILE", "OTN_ERASURE_JOURNAL", "OTN_LANDING_URL", "OTN_LANDING_CONN", "OTN_NOTIFY"} < read
+    for name in [*read, "AIRFLOW_CONN_OTN_DB", "AIRFLOW_CONN_OTN_LANDING", "AIRFLOW_CONN_OTN_NOTIFY"]:
+        monkeypatch.setenv(name, "/f0reign")
+    stand_in.settle_in(home, rate=0)
+    environment = program_environment(home, caller_environment(), PORTS)
+    assert {name for name, value in environment.items() if "f0reign" in value} == {"OTN_SQL_DIR"}
+    for name, file in {"OTN_ERASURE_JOURNAL": "erasures.jsonl", "OTN_SPOOL_DIR": "spool"}.items():
+        assert environment[name] == str(home.path / file)
+    assert "OTN_EPOCH_FILE" not in environment

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Receiver:
 
     def settle(self) -> None:
         """Wait until nothing is on the disk any more: on a busy machine a write may have taken that way."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.spool and list(self.spool.glob("*.segment")) and time.monotonic() < deadline:
             time.sleep(0.02)
 
@@ -77,6 +77,13 @@ class Receiver:
         with transaction(self.database) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT body FROM otn.webhook_event ORDER BY received_at")
             return [self.keyring.decrypt(row.body, "webhook") for row in cursor.fetchall()]
+
+    def stored_in_the_end(self, count: int) -> list[bytes]:
+        """The same, once there are so many: one that Postgres is slow to take goes by the disk."""
+        deadline = time.monotonic() + 60
+        while len(stored := self.stored()) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return stored
 
     def spooled(self) -> list[bytes]:
         """What a receiver that is dead has left on the disk."""
@@ -152,6 +159,7 @@ def process_environ(database_url: str, tmp_path: Path) -> dict[str, str]:
         "AIRFLOW_CONN_OTN_DB": connection_variable(url_of(RECEIVER, database_url)),
         "OTN_ENCRYPTION_KEYS": new_key(),
         "OTN_HASH_KEY": new_key(),
+        "OTN_HOME": str(tmp_path / "home"),  # not the one at the root, where somebody's demo may lie
         "OTN_SPOOL_DIR": str(tmp_path / "spool"),
     }
 
@@ -162,13 +170,25 @@ COMMAND = [sys.executable, "-c", "from otn.web.receiver import serve; serve('127
 @pytest.fixture
 def receiver_process(database: Engine, process_environ: dict[str, str], tmp_path: Path) -> Iterator[Receiver]:
     """A receiver in a process of its own."""
-    environ = process_environ | ENVIRON
-    log = tmp_path / "receiver.log"
+    with started(COMMAND, process_environ | ENVIRON, database, tmp_path) as receiver:
+        yield receiver
+
+
+@contextmanager
+def started(command: list[str], environ: dict[str, str], database: Engine, folder: Path) -> Iterator[Receiver]:
+    """A receiver's process.
+
+    Args:
+        command: what starts it, on a free port.
+        environ: all that it is given.
+        database: where it stores, to look there.
+        folder: of its log; its spool is there too.
+    """
+    log = folder / "receiver.log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(COMMAND, env=environ, stderr=sink)
+        process = subprocess.Popen(command, env=environ, stderr=sink, cwd=folder)
     try:
-        port = _port(process, log)
-        yield Receiver(port, database, read_keyring(process_environ), process, log, tmp_path / "spool")
+        yield Receiver(_port(process, log), database, read_keyring(environ), process, log, folder / "spool")
     finally:
         process.kill()
         process.wait(30)

@@ -16,16 +16,16 @@ class Gate:
 
     def __init__(self, target: tuple[str, int] | str) -> None:
         self._target = target
-        self._open = threading.Event()
         self._flowing = threading.Event()
         self._pairs: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._accept()
+        self._place = socket.socket()  # bound, and not listening: while we are shut, nobody else gets the port
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.port = self._place.getsockname()[1]
+        self.reopen()
 
     def _accept(self) -> None:
-        self._open.set()
         self._flowing.set()
         self._spawn(self._serve, self._listener)
 
@@ -85,3 +85,8 @@ class Gate:
         """Let connections through again, on the same port."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._accept()
+
+    def close(self) -> None:
+        """Give the port back."""
+        self.shut()
+        self._place.close()

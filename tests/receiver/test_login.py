@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psycopg2
@@ -14,15 +11,15 @@ import pytest
 import requests
 from sqlalchemy import make_url
 
-from otn.crypto import read_keyring
 from otn.database import Engine, transaction
 from otn.local.environment import environment_of
 from otn.local.logins import RECEIVER, SENDER
 from otn.settings import database_url as as_url
 from otn.settings import read_connection
+from tests.awaiting import eventually
 from tests.logins import url_of
 
-from .conftest import ENVIRON, Receiver, connection_variable
+from .conftest import ENVIRON, Receiver, connection_variable, started
 from .test_deletion import ask, finish, rows
 
 COMMAND = [sys.executable, "-m", "otn", "receiver", "--port", "0"]
@@ -43,21 +40,8 @@ def environ(database_url: str, process_environ: dict[str, str]) -> dict[str, str
 
 @pytest.fixture
 def receiver(environ: dict[str, str], database: Engine, tmp_path: Path) -> Iterator[Receiver]:
-    log = tmp_path / "receiver.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(COMMAND, env=environ, stderr=sink, cwd=tmp_path)
-    try:
-        while process.poll() is None:
-            with suppress(ValueError):
-                port = int(log.read_text().partition("port=")[2].partition("\n")[0])
-                break
-            time.sleep(0.02)
-        else:
-            raise AssertionError(log.read_text())
-        yield Receiver(port, database, read_keyring(environ), process, log, tmp_path / "spool")
-    finally:
-        process.kill()
-        process.wait(30)
+    with started(COMMAND, environ, database, tmp_path) as found:
+        yield found
 
 
 def health(receiver: Receiver) -> dict[str, object]:
@@ -65,25 +49,18 @@ def health(receiver: Receiver) -> dict[str, object]:
     return found
 
 
-def eventually(ready: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not ready():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.05)
-
-
 def test_it_does_all_its_work_and_can_read_nothing_that_it_stored(
     receiver: Receiver, environ: dict[str, str], database_url: str
 ) -> None:
     assert "AIRFLOW_CONN_OTN_DB" not in environ
     assert receiver.post(b'{"one": 1}').status_code == 200
-    assert receiver.stored() == [b'{"one": 1}']
+    assert receiver.stored_in_the_end(1) == [b'{"one": 1}']
     answer = ask(receiver)
     assert answer.status_code == 200
     finish(receiver.database, 1)
     assert "were erased" in requests.get(answer.json()["url"], timeout=30).text
     assert [row.state for row in rows(receiver.database)] == ["done"]
-    assert health(receiver)["status"] == "ok"
+    eventually(lambda: health(receiver)["status"] == "ok", "health without a spool")
 
     # Whoever holds everything that this process was given is refused.
     given = Path(f"/proc/{receiver.process.pid}/environ").read_text() if receiver.process else ""
@@ -114,8 +91,8 @@ def test_what_waited_on_the_disk_is_stored_by_the_same_login(receiver: Receiver)
         blocking.cursor().execute("LOCK TABLE otn.webhook_event IN ACCESS EXCLUSIVE MODE")
         assert receiver.post(b'{"waits": 1}').status_code == 200
         assert health(receiver)["status"] == "spooling"
-    eventually(lambda: receiver.stored() == [b'{"waits": 1}'])
-    eventually(lambda: health(receiver)["status"] == "ok")
+    eventually(lambda: receiver.stored() == [b'{"waits": 1}'], "what waited on the disk")
+    eventually(lambda: health(receiver)["status"] == "ok", "health without a spool")
 
 
 def test_a_login_that_may_not_store_leaves_webhooks_on_the_disk_and_says_so(

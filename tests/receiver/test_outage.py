@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,14 +17,17 @@ from sqlalchemy import make_url
 from otn.crypto import Keyring
 from otn.database import Engine, transaction
 from otn.web.receiver import app as app_module
+from otn.web.receiver.group import Group
+from otn.web.receiver.keeper import PATIENCE, SPOOL_PATIENCE, Keeper
 from otn.web.receiver.line import Line
 from otn.web.receiver.store import Store
 from otn.web.spool import Receipt
+from tests.awaiting import eventually
 
 from .conftest import COMMAND, ENVIRON, Receiver, page_variable, signed
 from .gate import Gate
 
-PATIENCE = 5.0  # seconds the platform waits
+PLATFORM_PATIENCE = 5.0  # seconds (Meta docs, Messenger webhooks)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def gate(database_url: str) -> Iterator[Gate]:
     folder = url.query.get("host")
     door = Gate(f"{folder}/.s.PGSQL.{url.query.get('port') or 5432}" if folder else (url.host or "", url.port or 5432))
     yield door
-    door.shut()
+    door.close()
 
 
 @pytest.fixture
@@ -48,16 +50,39 @@ def _health_is_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_module, "HEALTH_SECONDS", 0)
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One for each webhook that begins to wait for the database: whether that was known to be away."""
+    found: list[bool] = []
+    away = [False]
+    write, lose, regain = Group.write, Keeper._lose, Keeper._regain
+
+    async def noted(group: Group, receipt: Receipt, seconds: float) -> bool:
+        if seconds == PATIENCE:
+            found.append(away[0])
+        return await write(group, receipt, seconds)
+
+    def lost(keeper: Keeper) -> None:
+        away[0] = True
+        lose(keeper)
+
+    def regained(keeper: Keeper) -> None:
+        away[0] = False
+        regain(keeper)
+
+    monkeypatch.setattr(Group, "write", noted)
+    monkeypatch.setattr(Keeper, "_lose", lost)
+    monkeypatch.setattr(Keeper, "_regain", regained)
+    return found
+
+
+def test_both_patiences_fit_into_the_platform_s() -> None:
+    assert PATIENCE + SPOOL_PATIENCE < PLATFORM_PATIENCE
+
+
 def health(receiver: Receiver) -> dict[str, Any]:
     answer = requests.get(f"{receiver.url}/healthz", timeout=30)
     return {"code": answer.status_code} | answer.json()
-
-
-def stored_in_the_end(receiver: Receiver, count: int) -> list[bytes]:
-    deadline = time.monotonic() + 30
-    while len(stored := receiver.stored()) < count and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return stored
 
 
 def segments(receiver: Receiver) -> list[Path]:
@@ -89,9 +114,9 @@ def test_database_away_is_200_by_the_spool_and_drained_in_order_when_it_is_back(
     assert 0 <= away["spool"]["oldest_age_s"] < 60
     gate.reopen()
     assert through_gate.post(b"after").status_code == 200
-    assert stored_in_the_end(through_gate, 22) == [b"before", *bodies, b"after"]
+    assert through_gate.stored_in_the_end(22) == [b"before", *bodies, b"after"]
     assert emptied(through_gate)
-    assert health(through_gate)["status"] == "ok"
+    eventually(lambda: health(through_gate)["status"] == "ok", "health without a spool")
 
 
 def test_what_waits_on_the_disk_is_encrypted_and_ours_alone(through_gate: Receiver, gate: Gate) -> None:
@@ -107,27 +132,26 @@ def test_a_connection_cut_meanwhile_is_not_noticed_outside(through_gate: Receive
     gate.shut()
     gate.reopen()
     assert through_gate.post(b"after").status_code == 200
-    assert stored_in_the_end(through_gate, 2) == [b"before", b"after"]
+    assert through_gate.stored_in_the_end(2) == [b"before", b"after"]
 
 
 def test_a_silent_database_costs_the_first_requests_a_second_and_later_ones_nothing(
-    through_gate: Receiver, gate: Gate
+    through_gate: Receiver, gate: Gate, waits: list[bool]
 ) -> None:
     assert through_gate.post(b"before").status_code == 200
     gate.silence()
-    times = []
+    waits.clear()
     for number in range(10):
-        started = time.monotonic()
         assert through_gate.post(b"late %d" % number).status_code == 200
-        times.append(time.monotonic() - started)
-    assert max(times) < PATIENCE / 2
-    assert sorted(times)[-2] < PATIENCE / 10
+    assert len(waits) <= 1, "whoever comes later does not wait for it"
     gate.shut()
     gate.reopen()
-    assert stored_in_the_end(through_gate, 11) == [b"before", *(b"late %d" % number for number in range(10))]
+    assert through_gate.stored_in_the_end(11) == [b"before", *(b"late %d" % number for number in range(10))]
 
 
-def test_a_stopped_server_that_goes_on_has_each_once(through_gate: Receiver, database: Engine) -> None:
+def test_a_stopped_server_that_goes_on_has_each_once(
+    through_gate: Receiver, database: Engine, waits: list[bool]
+) -> None:
     assert through_gate.post(b"before").status_code == 200
     with transaction(database) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'otn receiver'")
@@ -141,20 +165,22 @@ def test_a_stopped_server_that_goes_on_has_each_once(through_gate: Receiver, dat
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
     assert {answer.status_code for answer in answers} == {200}
-    assert max(answer.elapsed.total_seconds() for answer in answers) < PATIENCE / 2
-    stored = stored_in_the_end(through_gate, 21)
+    assert not any(waits), "whoever comes later does not wait for it"
+    stored = through_gate.stored_in_the_end(21)
     assert emptied(through_gate)
     assert sorted(stored) == sorted([b"before", *(b"%d" % number for number in range(20))])
 
 
-def test_an_insert_that_timed_out_and_was_spooled_is_one_row(receiver: Receiver, database: Engine) -> None:
+def test_an_insert_that_timed_out_and_was_spooled_is_one_row(
+    receiver: Receiver, database: Engine, waits: list[bool]
+) -> None:
     with transaction(database) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE otn.webhook_event IN ACCESS EXCLUSIVE MODE")
         with ThreadPoolExecutor(20) as clients:
             answers = list(clients.map(receiver.post, [b"%d" % number for number in range(20)]))
         assert {answer.status_code for answer in answers} == {200}
-        assert max(answer.elapsed.total_seconds() for answer in answers) < PATIENCE / 2
-    assert sorted(stored_in_the_end(receiver, 20)) == sorted(b"%d" % number for number in range(20))
+        assert not any(waits), "whoever comes later does not wait for it"
+    assert sorted(receiver.stored_in_the_end(20)) == sorted(b"%d" % number for number in range(20))
     assert emptied(receiver)  # all were offered again, those too that were committed behind our back
     assert len(receiver.stored()) == 20
 
@@ -200,7 +226,7 @@ def test_beyond_the_bound_it_is_503_and_what_was_taken_is_not_lost(
     assert (full["code"], full["status"], full["spool"]["events"], full["spool"]["room"]) == (503, "unavailable", 5, 0)
     assert receiver.post(b"small").status_code == 200  # it still fits
     gate.reopen()
-    assert len(stored_in_the_end(receiver, 6)) == 6
+    assert len(receiver.stored_in_the_end(6)) == 6
 
 
 def test_a_folder_that_cannot_be_written_is_503_and_never_a_lie(through_gate: Receiver, gate: Gate) -> None:
@@ -212,7 +238,7 @@ def test_a_folder_that_cannot_be_written_is_503_and_never_a_lie(through_gate: Re
     through_gate.spool.unlink()
     assert through_gate.post(b"kept").status_code == 200
     gate.reopen()
-    assert stored_in_the_end(through_gate, 1) == [b"kept"]
+    assert through_gate.stored_in_the_end(1) == [b"kept"]
 
 
 def test_two_receivers_share_a_spool_and_the_one_that_lives_empties_it(
@@ -225,7 +251,7 @@ def test_two_receivers_share_a_spool_and_the_one_that_lives_empties_it(
     assert {both[number % 2].post(body).status_code for number, body in enumerate(bodies)} == {200}
     assert len(segments(both[0])) >= 2
     gate.reopen()
-    assert sorted(stored_in_the_end(both[0], 40)) == sorted(bodies)
+    assert sorted(both[0].stored_in_the_end(40)) == sorted(bodies)
     assert emptied(both[0])
     assert len(both[0].stored()) == 40
 
@@ -260,7 +286,7 @@ def test_started_while_the_database_is_away_it_takes_what_the_defined_pages_sign
     assert receiver.post(b"second", signed(b"second", "second")).status_code == 200
     assert receiver.post(b"forged", signed(b"forged", "third")).status_code == 403
     gate.reopen()
-    assert stored_in_the_end(receiver, 2) == [b"first", b"second"]
+    assert receiver.stored_in_the_end(2) == [b"first", b"second"]
 
 
 class Load:
@@ -339,13 +365,12 @@ def test_told_to_stop_it_finishes_what_is_in_flight(receiver_process: Receiver) 
         cursor.execute("LOCK TABLE otn.webhook_event IN ACCESS EXCLUSIVE MODE")
         with ThreadPoolExecutor(1) as client:
             answer = client.submit(receiver_process.post, b"in flight")
-            while not waiting(cursor):
-                time.sleep(0.02)
+            eventually(lambda: waiting(cursor), "a webhook that waits for the lock")
             receiver_process.process.terminate()
             connection.commit()
             assert answer.result().status_code == 200
-    receiver_process.process.wait(30)
-    assert receiver_process.stored() == [b"in flight"]
+    receiver_process.process.wait(60)
+    assert {*receiver_process.stored(), *receiver_process.spooled()} == {b"in flight"}
 
 
 def waiting(cursor: object) -> bool:

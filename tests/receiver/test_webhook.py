@@ -66,11 +66,12 @@ BODIES = {
 def test_what_was_signed_is_stored_byte_for_byte(receiver: Receiver, body: bytes) -> None:
     answer = receiver.post(body)
     assert (answer.status_code, answer.text) == (200, "EVENT_RECEIVED")
-    assert receiver.stored() == [body]
+    assert receiver.stored_in_the_end(1) == [body]
 
 
 def test_the_stored_form_shows_nothing_and_has_the_day(receiver: Receiver) -> None:
     receiver.post(OPTIN)
+    receiver.stored_in_the_end(1)
     with transaction(receiver.database) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT received_day, body, ingested_at, tableoid::regclass::text AS place FROM otn.webhook_event"
@@ -84,7 +85,7 @@ def test_the_stored_form_shows_nothing_and_has_the_day(receiver: Receiver) -> No
 
 def test_the_same_delivery_twice_is_two_receipts(receiver: Receiver) -> None:
     assert [receiver.post(OPTIN).status_code for _ in range(2)] == [200, 200]
-    assert receiver.stored() == [OPTIN, OPTIN]
+    assert receiver.stored_in_the_end(2) == [OPTIN, OPTIN]
 
 
 def test_the_vector_of_the_platform(receiver_at: Callable[..., Receiver], database_url: str) -> None:
@@ -92,7 +93,7 @@ def test_the_vector_of_the_platform(receiver_at: Callable[..., Receiver], databa
     vector = "88aab3ede8d3adf94d26ab90d3bafd4a2083070c3bcce9c014ee04a443847c0b"
     assert receiver.post(b"hello", {"X-Hub-Signature-256": f"sha256={vector}"}).status_code == 200
     assert receiver.post(b"hello", {"X-Hub-Signature-256": vector}).status_code == 403
-    assert receiver.stored() == [b"hello"]
+    assert receiver.stored_in_the_end(1) == [b"hello"]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_a_sender_that_goes_away_in_mid_body_leaves_nothing(receiver: Receiver) 
     with socket.create_connection(("127.0.0.1", receiver.port), 30) as client:
         client.sendall(HEAD % 100 + b"half")
     assert receiver.post(OPTIN).status_code == 200
-    assert receiver.stored() == [OPTIN]
+    assert receiver.stored_in_the_end(1) == [OPTIN]
 
 
 def test_a_body_that_trickles_is_given_up(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,14 +220,18 @@ def test_no_line_of_the_log_holds_a_secret_a_body_or_a_header(receiver_process: 
     receiver_process.post(OPTIN, {"X-Hub-Signature-256": "sha256=feed"})
     receiver_process.post(b"x" * 5_000_001)
     requests.get(f"{receiver_process.url}/webhook?hub.verify_token={quote(VERIFY_TOKEN)}", timeout=30)
+    assert receiver_process.stored_in_the_end(1) == [OPTIN]
+    receiver_process.settle()
     assert receiver_process.process is not None
     assert receiver_process.log is not None
     receiver_process.process.terminate()
-    receiver_process.process.wait(30)
+    receiver_process.process.wait(60)
     lines = receiver_process.log.read_text().splitlines()
     statuses = [found[1] for line in lines if (found := re.search(r"event=webhook .*status=(\d+)", line))]
     assert statuses == ["403", "413"]
-    assert len([line for line in lines if "event=stored receipts=1" in line]) == 1
+    told = len([line for line in lines if "event=stored receipts=1" in line])
+    spooled = any("they go to the spool" in line for line in lines)  # Postgres was slow, and was asked once more
+    assert told == 1 or (spooled and told == 2)
     assert not [
         line for line in lines if re.search(r"TOKEN|secret of|feed|sha256|page token|of the handshake|Traceback", line)
     ]

@@ -16,7 +16,7 @@ from tests.asking.desk import Desk
 
 __all__ = ["desk", "make_desk", "sandbox"]
 
-LIMITS = Limits(lease_s=2.5, call_s=1.5)
+LIMITS = Limits(lease_s=60, call_s=16)
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Engine
 
+from otn.asking.sending import Limits
 from otn.responder.loop import Responder
 from otn.settings import ROOT
 from tests.asking.desk import Desk
 from tests.clean import database, emptied_url
-from tests.responder.conftest import LIMITS
 from tests.responder.hand import echo, finish, say, store
 
 __all__ = ["database", "emptied_url"]
@@ -28,7 +28,8 @@ INSIDE = ("after claim", "before effect", "inside the call", "after effect", "be
 TIMES = 10
 SLOW_ANSWER_MS = 1_000
 KILLED = "9"
-PATIENCE_S = 20.0
+KILLED_SOON = Limits(lease_s=2.5, call_s=1.5)  # these leases are waited for
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def nursery(emptied_url: str, environ: dict[str, str]) -> Iterator[Callable[[str
         words.flush()
         return answers.readline().strip()
 
-    config = {"database": emptied_url, "environ": environ, "limits": asdict(LIMITS)}
+    config = {"database": emptied_url, "environ": environ, "limits": asdict(KILLED_SOON)}
     assert ask(json.dumps(config)) == "warm"
     yield ask
     words.close()

@@ -31,13 +31,15 @@ class Post:
 
 
 class Receiver:
-    """Acknowledges webhooks; `answers` holds statuses for the next POSTs, then it is 200."""
+    """Acknowledges webhooks while `answering`; `answers` holds statuses for the next POSTs, then it is 200."""
 
     def __init__(self) -> None:
         self.posts: list[Post] = []
         self.answers: list[int] = []
         self.handshakes: list[dict[str, list[str]]] = []
         self.challenge = True
+        self.answering = threading.Event()
+        self.answering.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,6 +54,7 @@ class Receiver:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 status = receiver.answers.pop(0) if receiver.answers else 200
                 receiver.posts.append(Post(raw, dict(self.headers), status))
+                receiver.answering.wait(60)
                 self.say(status, b"")
 
             def say(self, status: int, body: bytes) -> None:

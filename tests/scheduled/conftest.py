@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from otn.local.home import Home
-from otn.local.processes import end_home
 
 pytest.register_assert_rewrite("tests.scheduled.files", "tests.system.machinery")
 
 from tests.scheduled.files import DAY, dag_id, drop, opt_in  # noqa: E402 - after the line above
-from tests.system.machinery import System, eventually  # noqa: E402
+from tests.system.machinery import System, eventually, running  # noqa: E402
 from tests.system.scenes import Scene  # noqa: E402
 
 PEOPLE_A_DAY = 2
@@ -29,14 +28,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         [*scenes, Scene("minutely", 6, opt_in=False), Scene("moment", 2)],
         reading_s=30,  # as everybody has it
     )
-    try:
-        system.make()
+    with running(system):
         yield system
-    finally:
-        try:
-            system.close()
-        finally:
-            end_home(system.home.identity, system.home.pgdata, grace_s=0)
 
 
 @pytest.fixture(scope="session")

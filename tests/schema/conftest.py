@@ -23,7 +23,6 @@ INSERT INTO otn.token (subscriber_id, topic_id, token_hash, token_encrypted, opt
 SELECT n, 1, sha256(n::text::bytea), 'sealed', now(), now() + interval '1 year' FROM generate_series(1, 3) AS n;
 INSERT INTO otn.suppression (subscriber_id, reason) VALUES (3, 'stop_word');
 INSERT INTO otn.tombstone (psid_hash) VALUES (sha256('gone'));
-INSERT INTO otn.silence_mark (bytes, tail, owed) VALUES (0, sha256(''), false);
 INSERT INTO otn.silence (psid_hash, payload, reason, since, lifted)
 VALUES (sha256('away'), 'restock', 'stop_word', now(), false);
 INSERT INTO otn.event (fingerprint, page_id, subscriber_id, kind, occurred_at, webhook_day, webhook_id)

@@ -41,7 +41,7 @@ GRANTS = {
     "recipient": ("", "SIU"),
     "rule": ("", "Su"),  # to lock it
     "silence": ("", "SIUD"),
-    "silence_mark": ("", "SIU"),
+    "silence_mark": ("", "SU"),
     "subscriber": ("", "SIU"),
     "suppression": ("", "SIUD"),
     "token": ("", "SIU"),

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import psycopg2
 import pytest
 from sqlalchemy import make_url
 
 from otn.campaign import plan
-from otn.database import Engine, make_engine, migrating, queries, transaction
+from otn.database import DatabaseError, Engine, make_engine, migrating, queries, transaction
 from otn.database.migrating import BusyError, migrate, schema_version, script
 from otn.database.schema import SchemaAheadError, SchemaBehindError, check_schema, migrations
 from otn.local.logins import RECEIVER
+from otn.local.postgres import environment, programs
 from otn.settings import ROOT, sql_folder
 from tests.campaign.conftest import make_stage, sandbox, stage
 from tests.campaign.stage import Stage
@@ -91,7 +92,7 @@ def storing(database_url: str) -> Iterator[Callable[[], tuple[int, list[str]]]]:
                         connection, days=["2001-01-01"], ids=[receipt], ages=[0.0], bodies=[b"sealed"]
                     )
                 stored.append(receipt)
-            except psycopg2.Error as error:
+            except DatabaseError as error:
                 refused.append(str(error))
 
     thread = threading.Thread(target=work)
@@ -208,6 +209,44 @@ def test_the_printed_sql_makes_the_same_schema(make_database: Callable[[str], st
     assert migrating.plan(printed).pending == ()
 
 
+def test_printed_sql_of_which_a_step_fails_leaves_the_steps_before_it_and_migrate_goes_on(
+    make_database: Callable[[str], str],
+) -> None:
+    printed, moved = make_database("template1"), make_database("template1")
+    told = script(migrating.plan(printed))
+    run(printed, "CREATE SCHEMA otn; CREATE TABLE otn.epoch ()")  # which 0009 makes
+    ended = subprocess.run(
+        [
+            str(programs() / "psql"),
+            "--no-psqlrc",
+            "--quiet",
+            make_url(printed).set(drivername="postgresql").render_as_string(False),
+        ],
+        input=told,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, "psql goes on after an error"
+    assert 'relation "epoch" already exists' in ended.stderr
+    for what in (*(one.version for one in migrations() if one.version > "0009"), "the rest"):
+        assert f"Nothing of {what} was done" in ended.stderr
+    assert schema_version(printed)[0] == "0008"
+    run(printed, "DROP TABLE otn.epoch")
+    assert not {"call_count", "silence_mark"} & {row[0] for row in described(printed)}  # of 0010 and 0012
+    migrate(printed)
+    migrate(moved)
+    assert described(printed) == described(moved)
+
+
+def run(url: str, statement: str) -> None:
+    with closing(connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        connection.commit()
+
+
 def described(url: str) -> list[tuple[str, ...]]:
     """Columns, constraints, functions and rights, as the catalogue has them."""
     with closing(connect(url)) as connection, connection.cursor() as cursor:
@@ -229,4 +268,4 @@ def test_the_server_is_named_nowhere_in_the_printed_sql(make_database: Callable[
     url = make_database("template1")
     text = script(migrating.plan(url))
     assert str(make_url(url).password) not in text
-    assert text.count("BEGIN;\n") == text.count("COMMIT;\n") == len(migrations())
+    assert text.count("BEGIN;\n") == text.count("COMMIT;\n") == len(migrations()) + 1

@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from otn.local.home import Home
-from otn.local.processes import end_home, serving
+from otn.local.processes import serving
 
 pytest.register_assert_rewrite("tests.system.accounts", "tests.system.machinery")
 
 from tests.system.hits import Hit, hit, hit_each, sender  # noqa: E402 - after the line above
-from tests.system.machinery import System, eventually  # noqa: E402
+from tests.system.machinery import System, eventually, running  # noqa: E402
 
 ORDER = (
     "test_ingest.py",
@@ -47,15 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    system = System(Home.at(tmp_path_factory.mktemp("system") / "home"))
-    try:
-        system.make()
+    with running(System(Home.at(tmp_path_factory.mktemp("system") / "home"))) as system:
         yield system
-    finally:
-        try:
-            system.close()
-        finally:
-            end_home(system.home.identity, system.home.pgdata, grace_s=0)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psutil
@@ -21,7 +21,7 @@ from otn.local.demo import stand_in
 from otn.local.demo.airflow_api import AirflowApi, AirflowApiError
 from otn.local.environment import home_environment
 from otn.local.home import ADMIN, Home
-from otn.local.processes import of_home, wait_gone
+from otn.local.processes import end_home, of_home, wait_gone
 from otn.local.supervision import Supervisor
 from otn.settings import DATABASE_CONNECTION, database_url, page_settings, read_connection
 from sandbox.control_client import SandboxError
@@ -51,6 +51,19 @@ def eventually(happened: Callable[[], T], what: str, patience_s: float = PATIENC
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {patience_s:.0f} s") from trouble
         time.sleep(poll_s)
+
+
+@contextmanager
+def running(system: System) -> Iterator[System]:
+    """The system, made anew; all its processes are ended whatever becomes of it."""
+    try:
+        system.make()
+        yield system
+    finally:
+        try:
+            system.close()
+        finally:
+            end_home(system.home.identity, system.home.pgdata, grace_s=0)
 
 
 class System:

@@ -38,3 +38,10 @@ def test_the_scanner_finds_one_plugin_and_every_dag_file_is_read(system: System)
     assert [one["name"] for one in plugins["plugins"]] == ["otn"]
     assert system.call("GET", "plugins/importErrors")["total_entries"] == 0
     assert system.call("GET", "importErrors")["import_errors"] == []
+
+
+def test_the_assets_stand_before_anybody_tells_of_them(opted_in: System) -> None:
+    """Of two reports that end at once and both make the asset, Airflow turns one red."""
+    found = opted_in.call("GET", "assets", params={"name_pattern": "otn_"})["assets"]
+    declared = {one["name"]: {task["dag_id"] for task in one["producing_tasks"]} for one in found}
+    assert declared == {"otn_optins": {"otn_assets"}, "otn_results": {"otn_assets"}}

@@ -75,4 +75,5 @@ def test_names_that_cannot_be_opened_have_a_reason_and_a_name_to_be_shown_by() -
     assert fault_of("x" * 1025) == "name_too_long"
     assert (shown("page/ü.jsonl"), shown("a\n"), shown("")) == ("page/ü.jsonl", "a\\u000a", "(no name)")
     assert shown("x" * 2000 + "a") != shown("x" * 2000 + "b")
+    assert len({shown(name) for name in ("a\1", "a\\u0001", "a\\u005cu0001", "\ue0001", "\U000e0001")}) == 5
     assert (folder_of("page/b/c.jsonl"), folder_of("c.jsonl")) == ("page", None)

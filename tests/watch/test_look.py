@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from otn.database import transaction
 from otn.errors import ConfigurationError
 from otn.settings import PageSettings
+from otn.watch import silences
+from otn.watch.finding import Finding
 from otn.watch.look import Surroundings, look
 from otn.watch.page_check import ALL_FIELDS, check_page
 from sandbox.control_client import Sandbox
@@ -111,3 +115,27 @@ def test_an_installation_without_pages_is_told_so(place: Place) -> None:
     place.sql("DELETE FROM otn.page")
     found = look(place.engine, Surroundings(settings=lambda _: pytest.fail("nobody to ask about")))
     assert [one.kind for one in found if one.level == "warn"] == ["epoch", "pages"]  # nor is anybody to be answered
+
+
+def test_silences_that_do_not_reach_their_journal_are_told_and_after_an_hour_at_once(
+    place: Place, tmp_path: Path
+) -> None:
+    environ = {"OTN_ERASURE_JOURNAL": str(tmp_path / "erasures.jsonl")}
+
+    def seen() -> Finding:
+        with transaction(place.engine) as conn:
+            return silences.finding(conn, environ)
+
+    assert seen().level == "ok"
+    place.sql("UPDATE otn.silence_mark SET owed = true")
+    place.merge(seen())
+    assert seen().level == "warn"
+    place.sql("UPDATE otn.alarm SET since = now() - interval '2 hours'")
+    assert seen().level == "alarm"
+    place.sql("UPDATE otn.silence_mark SET owed = false")
+    assert seen().level == "ok"
+    assert place.merge(seen()) == (0, 1)
+    (tmp_path / "silences.jsonl").mkdir()
+    assert (seen().level, "cannot be written" in seen().sentence) == ("alarm", True)
+    environ["OTN_ERASURE_JOURNAL"] = "relative.jsonl"
+    assert (seen().level, "absolute path" in seen().sentence) == ("alarm", True)

@@ -36,6 +36,7 @@ ANSWER_AHEAD_S = 30.0  # campaigns stop at ten seconds: their senders together m
 MOST_COUNTED = 1_000  # messages that are due, as far as they are counted
 TEMPLATES_KEPT = 200
 REST_S = 0.25
+AWAY_S = (0.5, 5.0)  # pauses after claims that failed, the first and the longest: each of them has cost permits
 
 _log = structlog.get_logger("otn.asking")
 
@@ -159,6 +160,8 @@ class Sender:
         self._moves = self._seen = 0
         self._templates: dict[str, MessageTemplate] = {}
         self._failure: DatabaseError | EpochFileError | None = None
+        self._away_until = 0.0
+        self._pause = AWAY_S[0]
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +197,7 @@ class Sender:
             raise failure
 
     def dispatch(self, due: int, *, asks: bool = False) -> None:
-        """Hand out as many passes as there are messages due and threads free.
+        """Hand out as many passes as there are messages due and threads free; none for a while after a failed claim.
 
         Args:
             due: messages that may be sent now.
@@ -204,7 +207,7 @@ class Sender:
             wanted, free = due - self._promised, self._limits.threads - self._passes
         most_ahead = MOST_AHEAD_S if asks else ANSWER_AHEAD_S
         pace = self._pace if asks else self._answers_pace
-        if wanted <= 0 or free <= 0 or self._stop.is_set():
+        if wanted <= 0 or free <= 0 or self._stop.is_set() or time.monotonic() < self._away_until:
             return
         outlook = pace.outlook()
         if outlook.ahead_s > most_ahead:
@@ -229,6 +232,7 @@ class Sender:
         except EpochFileError as error:
             _log.error("nothing is sent", page=self._page_row_id, error=str(error))
             self._failure = error
+            self._stay_away()
         except Exception:
             _log.exception("a pass failed", page=self._page_row_id)
             raise
@@ -237,10 +241,11 @@ class Sender:
 
     def _claim(self, messages: int, *, asks: bool) -> Claims | None:
         pace = self._pace if asks else self._answers_pace
+        unused = 0
         try:
             permit = pace.take(messages)
+            unused = permit.messages
             if self._stop.wait(max(0.0, permit.start - time.monotonic())):
-                pace.give_back(permit.messages)
                 return None
             claims = ledger.claim(
                 self._engine,
@@ -250,24 +255,37 @@ class Sender:
                 lease_s=self._limits.lease_s,
                 sender=self._name,
             )
+            unused -= len(claims.rows)
         except DatabaseError as error:  # after a commit that failed the lease decides: never called, or in doubt
             _log.warning("nothing could be claimed", page=self._page_row_id, sqlstate=error.sqlstate)
+            self._stay_away()
             return None
         except SendingHaltedError as error:  # what waits goes on waiting until a person confirms
             _log.error("nothing is sent", page=self._page_row_id, error=str(error))
             return None
         finally:
+            pace.give_back(unused)
             self._move(promised=-messages)
         self._count({"skipped": claims.skipped})
-        pace.give_back(permit.messages - len(claims.rows))
         pace.weigh_media(sum(is_played(row.message) for row in claims.rows))
         return claims if claims.rows else None
+
+    def _stay_away(self) -> None:
+        """Claim nothing for a while; the passes that fail at the same time are one failure."""
+        with self._changed:
+            now = time.monotonic()
+            if now >= self._away_until:
+                self._away_until = now + self._pause
+                self._pause = min(self._pause * 2, AWAY_S[1])
 
     def _send(self, claims: Claims) -> None:
         ready, settled = self._rendered(claims.rows)
         barred = self._barred(claims)
+        if not barred:
+            self._pause = AWAY_S[0]
         if ready and (barred or claims.lease_end - time.monotonic() < self._limits.call_s):
             settled += [answers.not_called(row.id, row.attempt_id, "not_called") for row, _ in ready]
+            self._pace.give_back(len(ready))
             ready = []
         results = self._call([request for _, request in ready])
         outcomes = [answers.outcome_of(result, row.attempts) for (row, _), result in zip(ready, results, strict=True)]

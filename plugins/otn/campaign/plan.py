@@ -41,7 +41,8 @@ def plan(engine: Engine, campaign_id: int, *, messages_per_second: float | None)
     Args:
         engine: the project's database.
         campaign_id: ``otn.campaign.id``.
-        messages_per_second: the page's pace, which sizes the chunks to about a minute; None: no pace.
+        messages_per_second: what senders of this message may count on (``Pace.shared_rate``), which sizes the chunks to
+            about a minute; None: no pace.
 
     Raises:
         NotStartableError: it is not approved yet, or was stopped.

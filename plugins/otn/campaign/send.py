@@ -202,7 +202,9 @@ class _Sender:
                     break
             for one in recording:
                 one.result()
-        if self.barred:
+        if isinstance(self.barred, SendingHaltedError):
+            self._halt(self.barred)
+        elif self.barred:
             raise self.barred
         if self.undecryptable:
             raise ConfigurationError(
@@ -224,13 +226,16 @@ class _Sender:
         size = self.pace.batch_size(self.most_per_call)
         most = outlook.at_most(self._slice_rows(size))
         permit = self.pace.take(most)
-        _sleep_until(permit.start)
+        unused = permit.messages
         try:
+            _sleep_until(permit.start)
             claims = ledger.claim(self.engine, self.source, most=most, lease_s=self.limits.lease_s, sender=self.name)
+            unused -= len(claims.rows)
         except SendingHaltedError as error:
             self._halt(error)
             return None
-        self.pace.give_back(most - len(claims.rows))
+        finally:
+            self.pace.give_back(unused)
         self._count({self.source.passed_over_as: claims.passed_over} if claims.passed_over else {})
         if not claims.rows:
             return _Slice(claims) if claims.passed_over else None
@@ -250,10 +255,7 @@ class _Sender:
         current = _Slice(claims)
         try:
             claims.turn.keep()
-        except SendingHaltedError as error:
-            current.stop.set()
-            self._halt(error)
-        except EpochFileError as error:
+        except (SendingHaltedError, EpochFileError) as error:  # the rows first: they wait again
             current.stop.set()
             self.barred = error
         rate = self.pace.shared_rate
@@ -367,15 +369,16 @@ class _Sender:
 
     def _record(self, current: _Slice) -> None:
         slice_answers = [answer for call in current.calls for answer in call.result()]
-        if current.hold_back_s:
-            log.warning("the platform throttles; the page keeps silent for %.0f s", current.hold_back_s)
-            self.pace.hold_back(current.hold_back_s)
-        if slice_answers:
-            self._brake(slice_answers)
+        if slice_answers:  # first of all: a database that is away takes them later, and what failed before loses none
             recorded = ledger.record(
                 self.engine, self.campaign_id, slice_answers, sender=self.name, page_reason=current.page_reason
             )
             self._count(recorded.states)
+            self.pace.give_back(sum(not answer.called for answer in slice_answers))
+            self._brake(slice_answers)
+        if current.hold_back_s:
+            log.warning("the platform throttles; the page keeps silent for %.0f s", current.hold_back_s)
+            self.pace.hold_back(current.hold_back_s)
         self.on_progress(len(slice_answers) + current.claims.passed_over)
 
     def _brake(self, slice_answers: Sequence[Answer]) -> None:

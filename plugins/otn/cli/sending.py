@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated
 
@@ -82,9 +82,11 @@ def confirm(
                 )
     if as_json:
         figures = asdict(found) | {"confirmed": not dry_run, "journal_lines": behind}
-        screen.print_json(figures | {"silenced": returned.silenced, "unsilenced": returned.lifted})
+        screen.print_json(figures | {"silenced": returned.silenced, "lifted": returned.lifted})
     elif dry_run:
-        screen.say(f"Lines of the journal of silences that this database has not followed yet: {behind:,}.")
+        screen.say(
+            f"Silences, begun or lifted, that the journal tells of and this database does not know yet: {behind:,}."
+        )
         _tell(found)
     else:
         screen.say("Confirmed: this database sends from now on.")
@@ -99,24 +101,27 @@ def _behind(engine: Engine, environment: Mapping[str, str]) -> int:
 def _ask(found: Confirmation) -> None:
     if not sys.stdin.isatty():
         raise UsageError("Nobody can be asked here whether this database is the true one. Add --yes.")
-    _tell(found)
+    _tell(found, screen.warn)  # standard output is for the result
     typer.confirm("Is every other copy stopped for good, and this one to send?", abort=True, err=True)
 
 
-def _tell(found: Confirmation) -> None:
-    screen.say(f"Why nothing was sent: {found.reason}")
+def _tell(found: Confirmation, tell: Callable[[str], None] = screen.say) -> None:
+    tell(f"Why nothing was sent: {found.reason}")
     if not found.lost:
-        screen.say("Nothing was lost, so nobody is in doubt. Campaigns that were halted go on when they are triggered.")
+        tell("Nothing was lost, so nobody is in doubt. Campaigns that were halted go on when they are triggered.")
         return
     if found.missing:
-        screen.say(f"Claims with calls that this database does not know: {found.missing:,}.")
-    screen.say(f"People of campaigns in doubt, to be asked again with their token: {found.recipients:,}.")
-    screen.say(f"Cards and answers in doubt, never sent again: {found.messages:,}.")
-    _name("Halted; trigger them again with the same key to go on", found.halted)
-    _name("Without recipients here. Cancel those that were sent since the backup", found.unplanned)
+        tell(f"Claims with calls that this database does not know: {found.missing:,}.")
+    tell(f"People of campaigns in doubt, to be asked again with their token: {found.recipients:,}.")
+    tell(f"Cards and answers in doubt, never sent again: {found.messages:,}.")
+    for what, campaigns in (
+        ("Halted; trigger them again with the same key to go on", found.halted),
+        ("Without recipients here. Cancel those that were sent since the backup", found.unplanned),
+    ):
+        if campaigns:
+            tell(f"{what}: {_names(campaigns)}.")
 
 
-def _name(what: str, campaigns: tuple[str, ...]) -> None:
-    if campaigns:
-        more = f" and {len(campaigns) - MOST_NAMED} more" if len(campaigns) > MOST_NAMED else ""
-        screen.say(f"{what}: {', '.join(map(screen.plain, campaigns[:MOST_NAMED]))}{more}.")
+def _names(campaigns: tuple[str, ...]) -> str:
+    more = f" and {len(campaigns) - MOST_NAMED} more" if len(campaigns) > MOST_NAMED else ""
+    return ", ".join(map(screen.plain, campaigns[:MOST_NAMED])) + more

@@ -92,13 +92,14 @@ def release(
 
     Raises:
         UnknownPersonError: we hold nobody of this PSID.
+        JournalError: the journal cannot be written. Roll back: the person stays silenced.
     """
     person = find_person(conn, page, psid)
     rows = queries("objection").lift(conn, subscriber_id=person, topic_id=topic.id if topic else None)
     lifted = [Change(**row._asdict(), lifted=True) for row in rows]
     if lifted:
         _audit(conn, page, actor, "released", person, topic)
-        write_down(conn, journal, lifted)
+        write_down(conn, journal, lifted, needed=True)
     return bool(lifted)
 
 

@@ -197,15 +197,22 @@ def silence_journal(environ: Mapping[str, str] | None = None, keyring: Keyring |
     return SilenceJournal(path.with_name(FILE), keyring or read_keyring(values))
 
 
-def write_down(conn: PsycopgConnection, journal: SilenceJournal | None, changes: Sequence[Change]) -> None:
+def write_down(
+    conn: PsycopgConnection, journal: SilenceJournal | None, changes: Sequence[Change], *, needed: bool = False
+) -> None:
     """Write changes down before their transaction commits; its last statement, so that nobody waits for long.
 
-    Silence is obeyed with or without the journal: where it cannot be written, what it lacks is made up for later.
+    A person's word is obeyed with or without the journal: where it cannot be written, what it lacks is made up for
+    later.
 
     Args:
         conn: a connection in the transaction of the changes.
         journal: where; None: this process knows none.
         changes: what began or ended.
+        needed: nobody waits for this change, so it can wait for the journal.
+
+    Raises:
+        JournalError: it is needed and cannot be written.
     """
     if not changes:
         return
@@ -220,12 +227,17 @@ def write_down(conn: PsycopgConnection, journal: SilenceJournal | None, changes:
     try:
         before, after = journal.append(lines)
     except JournalError as error:
+        if needed:
+            raise
         log.error("%s", error)  # noqa: TRY400 - the sentence says it all
         book.owe(conn)
         return
-    # Otherwise somebody has written without a commit, or this database was restored: the next look reads from there.
-    if mark is not None and (mark.bytes, bytes(mark.tail)) == (before.size, before.tail):
+    if (mark.bytes, bytes(mark.tail)) == (before.size, before.tail):
         book.follow(conn, bytes=after.size, tail=after.tail)
+    else:
+        # Somebody has written without a commit, or this database was restored: the next look reads from where the mark
+        # stands. Or this is another file than the one that is followed, which lacks the lines then.
+        book.owe(conn)
 
 
 def _lines(conn: PsycopgConnection, keyring: Keyring, changes: Sequence[Change]) -> list[Silence]:

@@ -15,10 +15,11 @@ from otn.consent.pages import Page
 from otn.consent.reference import unpack
 from otn.consent.text import KEY_LIMIT, storable
 from otn.database import PsycopgConnection, queries
-from otn.errors import UsageError
+from otn.errors import OtnError, UsageError
 
 TITLE_LIMIT = 65  # characters (Meta docs, One-Time Notification: title of the request)
 EXPIRING_DAYS = 30
+MEETING_ROUNDS = 5  # of storing topics that others adopt, register or release meanwhile
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,10 @@ class TopicConflictError(UsageError):
     def __init__(self, message: str, *, of: str = "key") -> None:
         super().__init__(message)
         self.of = of
+
+
+class TopicRaceError(OtnError):
+    """A topic could not be stored: others kept changing it. Do the same again; nothing comes in twice."""
 
 
 class UnknownTopicError(UsageError):

@@ -34,6 +34,19 @@ _VERSION_TABLE = (
 )
 _FIRST_VERSION = "INSERT INTO otn.alembic_version VALUES ('{}')"
 _NEXT_VERSION = "UPDATE otn.alembic_version SET version_num = '{}' WHERE version_num = '{}'"
+# psql goes on after an error, unless it is told otherwise: what needs the step before would fail, and the rest be done.
+_EXPECT = """DO $$
+DECLARE
+    have text;
+BEGIN
+    IF to_regclass('otn.alembic_version') IS NOT NULL THEN
+        SELECT version_num INTO have FROM otn.alembic_version;
+    END IF;
+    IF have IS DISTINCT FROM {before} THEN
+        RAISE EXCEPTION 'Nothing of {what} was done: it goes on from version {from_}, and the schema is at %.',
+            coalesce(have, 'none') USING HINT = 'Correct what the first error says, then run `./otn migrate`.';
+    END IF;
+END $$"""
 
 
 class BusyError(OtnError):
@@ -166,16 +179,25 @@ def plan(url: str) -> Plan:
 
 
 def script(planned: Plan) -> str:
-    """The SQL that ``migrate`` would run, for a person who reads it first, or runs it by psql instead."""
+    """The SQL that ``migrate`` would run, for a person who reads it first, or runs it by psql instead.
+
+    Each step does nothing unless the one before it was done.
+    """
     parts = []
     before = planned.have
     for one in planned.pending:
         make = [_MAKE_SCHEMA, _VERSION_TABLE] if before is None else []
-        begin = _lines("BEGIN", f"SELECT pg_advisory_xact_lock({_LOCK})", _LIMITS, *make)
+        begin = _begin(before, one.version, *make)
         mark = (_FIRST_VERSION if before is None else _NEXT_VERSION).format(one.version, before)
         parts += [begin, one.sql, _lines(mark, "COMMIT")]
         before = one.version
-    return "\n".join([*parts, _lines(*_FINISH)])
+    return "\n".join([*parts, _begin(before, "the rest"), _lines(*_FINISH, "COMMIT")])
+
+
+def _begin(before: str | None, what: str, *more: str) -> str:
+    literal = "NULL" if before is None else f"'{before}'"
+    expect = _EXPECT.format(before=literal, from_=before or "none", what=what)
+    return _lines("BEGIN", f"SELECT pg_advisory_xact_lock({_LOCK})", _LIMITS, expect, *more)
 
 
 def _lines(*statements: str) -> str:

@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from otn.database import Engine, PsycopgConnection, queries, transaction
+from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
+from otn.epoch import guard
 from otn.epoch.file import EpochFile, Record, epoch_file
-from otn.epoch.guard import judge
 from otn.errors import UsageError
+
+MOST_TRIES = 5
+_DEADLOCK = "40P01"
 
 
 class NothingToConfirmError(UsageError):
@@ -58,8 +61,9 @@ def look(engine: Engine, *, nothing_lost: bool = False, environ: Mapping[str, st
         CallsAreMissingError: nothing was said to be lost, and calls are missing.
     """
     with transaction(engine) as connection:
-        row = queries("epoch").look(connection)
-        return _look(connection, row, epoch_file(environ), nothing_lost=nothing_lost)[0]
+        row, reason, record = guard.look(connection, epoch_file(environ))
+        until = _until(connection, row, record)
+        return _look(connection, row, reason, record, until=until, nothing_lost=nothing_lost)
 
 
 def confirm(
@@ -79,11 +83,23 @@ def confirm(
         CallsAreMissingError: nothing was said to be lost, and calls are missing.
         EpochFileError: the file cannot be written; nothing was changed.
     """
-    file = epoch_file(environ)
+    tries = 0
+    while True:
+        try:
+            return _confirm(engine, epoch_file(environ), actor=actor, reason=reason, nothing_lost=nothing_lost)
+        except DatabaseError as error:
+            # A claim under way holds its rows and waits for the epoch, which is held here: Postgres ends one of both.
+            tries += 1
+            if error.sqlstate != _DEADLOCK or tries == MOST_TRIES:
+                raise
+
+
+def _confirm(engine: Engine, file: EpochFile | None, *, actor: str, reason: str, nothing_lost: bool) -> Confirmation:
     with transaction(engine) as connection:
         row = queries("epoch").hold(connection)
-        done, record = _look(connection, row, file, nothing_lost=nothing_lost)
-        until = _until(row, connection)
+        why, record = guard.judge(row, file)
+        until = _until(connection, row, record)
+        done = _look(connection, row, why, record, until=until, nothing_lost=nothing_lost)
         if done.lost:
             halted = "The database was restored from a backup: trigger it again with the same key to go on."
             queries("epoch").halt_campaigns(connection, reason=halted, actor=actor)
@@ -102,27 +118,33 @@ def confirm(
             campaign_id=None,
             detail=json.dumps(detail),
         )
-        # The file last: a crash before the commit leaves a database that is still halted.
+        # The file last: a crash before the commit leaves a database that is still halted, and a file that knows this
+        # number for no claim.
         if file:
             file.adopt(number, row.here)
     return done
 
 
 def _look(
-    connection: PsycopgConnection, row: Any, file: EpochFile | None, *, nothing_lost: bool
-) -> tuple[Confirmation, Record | None]:
-    reason, record = judge(row, file)
+    connection: PsycopgConnection,
+    row: Any,
+    reason: str | None,
+    record: Record | None,
+    *,
+    until: datetime,
+    nothing_lost: bool,
+) -> Confirmation:
     if reason is None:
         raise NothingToConfirmError
-    missing = max(0, record.number - row.number) if record else 0
+    missing = max(0, record.last_call - row.number) if record else 0
     if nothing_lost and missing:
         raise CallsAreMissingError(
             f"{missing} claims with calls are missing in this database, so it was restored from a backup. Leave"
             " --nothing-lost out."
         )
-    counted = queries("epoch").count_doubts(connection, until=_until(row, connection))
+    counted = queries("epoch").count_doubts(connection, until=until)
     campaigns = list(queries("epoch").campaigns_to_look_at(connection))
-    done = Confirmation(
+    return Confirmation(
         reason=reason,
         lost=not nothing_lost,
         missing=missing,
@@ -131,10 +153,14 @@ def _look(
         halted=tuple(f"{one.page}/{one.key}" for one in campaigns if one.planned and not nothing_lost),
         unplanned=tuple(f"{one.page}/{one.key}" for one in campaigns if not one.planned and not nothing_lost),
     )
-    return done, record
 
 
-def _until(row: Any, connection: PsycopgConnection) -> datetime:
-    """Up to when calls may be missing: this database has made none since it was halted."""
-    moment: datetime = row.halted_at or queries("epoch").now(connection)
+def _until(connection: PsycopgConnection, row: Any, record: Record | None) -> datetime:
+    """Up to when calls may be missing.
+
+    A database has made none since it was halted. The halt of a backup that was made meanwhile says nothing of the calls
+    after its confirmation; and whether this is one, only the file tells.
+    """
+    still = record is not None and row.halt_number is not None and record.last_call <= row.halt_number
+    moment: datetime = row.halted_at if still and row.halted_at else queries("epoch").now(connection)
     return moment

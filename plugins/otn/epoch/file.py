@@ -50,6 +50,7 @@ class Record:
         identity: where the database was, as ``otn.identity()`` tells.
         place: numbers of this file and of its folder on their disk; empty where they mean nothing.
         writes: so often it was written.
+        adopted_after: the newest claim with calls, while ``number`` is that of an adoption and no claim; else None.
     """
 
     number: int
@@ -57,6 +58,12 @@ class Record:
     gaps: tuple[int, ...] = ()
     place: tuple[int, ...] = ()
     writes: int = 0
+    adopted_after: int | None = None
+
+    @property
+    def last_call(self) -> int:
+        """The newest claim whose calls may have been made; an adoption makes none."""
+        return self.number if self.adopted_after is None else self.adopted_after
 
     def called(self, number: int) -> Record:
         """The record after calls under ``number``.
@@ -66,7 +73,7 @@ class Record:
         """
         if number > self.number:
             gaps = (*self.gaps, *range(max(self.number + 1, number - MOST_GAPS), number))
-            return replace(self, number=number, gaps=gaps[-MOST_GAPS:])
+            return replace(self, number=number, gaps=gaps[-MOST_GAPS:], adopted_after=None)
         if number not in self.gaps:
             raise NumberTakenError
         return replace(self, gaps=tuple(gap for gap in self.gaps if gap != number))
@@ -140,9 +147,12 @@ class EpochFile:
             except EpochFileBrokenError:
                 before = None
             writes = before.writes + 1 if before else 0
+            adopted = Record(
+                number, identity, place=self.place(), adopted_after=before.last_call if before else number - 1
+            )
             os.ftruncate(handle, 0)
             for turn in (writes, writes + 1):  # both copies: an older one would speak when the newer one is torn
-                _write(handle, Record(number, identity, place=self.place(), writes=turn))
+                _write(handle, replace(adopted, writes=turn))
             _sync_folder(self.path.parent)
 
     def is_copy(self, record: Record) -> bool:

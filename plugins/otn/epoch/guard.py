@@ -8,18 +8,20 @@ that is in the file already was given out by two databases.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from otn.database import Engine, PsycopgConnection, queries, transaction
+from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
 from otn.epoch.file import EpochFile, EpochFileBrokenError, EpochFileError, NumberTakenError, Record, epoch_file
 from otn.errors import OtnError
 
 log = logging.getLogger(__name__)
 
 WAY_OUT = "Read docs/operations.md, Restore; then run `./otn sending confirm`."
+HALT_PAUSES_S = (0.2, 1.0, 3.0)  # between the tries to halt; together far less than a lease
 _ELSEWHERE = {
     "server": "it is on another server than it was",
     "timeline": "its server was promoted, or brought back to an earlier moment",
@@ -98,10 +100,21 @@ class Turn:
             self._file.call(self._number)
         except NumberTakenError:
             reason = "two databases have sent under the same number: one of them was restored while the other sent."
-            halt(self._engine, reason)
+            self._halt(reason)
             raise SendingHaltedError(reason) from None
         except EpochFileBrokenError:
             raise EpochFileError(f"The file {self._file.path} was overwritten while it was in use.") from None
+
+    def _halt(self, reason: str) -> None:
+        """Halt all sending, or log that it could not be: the rows of the claim must be given back all the same."""
+        for pause in HALT_PAUSES_S:
+            try:
+                halt(self._engine, reason, self._file)
+            except DatabaseError as error:
+                log.warning("the halt could not be written (%s): %s", error.sqlstate, reason)
+                time.sleep(pause)
+            else:
+                return
 
 
 @contextmanager
@@ -124,7 +137,7 @@ def turn(engine: Engine, environ: Mapping[str, str] | None = None) -> Iterator[T
             if claim.calls:
                 claim.count()
     except SendingHaltedError as error:
-        halt(engine, error.reason)
+        halt(engine, error.reason, file)
         raise
 
 
@@ -151,8 +164,7 @@ def state(connection: PsycopgConnection, environ: Mapping[str, str] | None = Non
         EpochFileError: the file cannot be read, or is not known here although there is one.
     """
     file = epoch_file(environ)
-    row = queries("epoch").look(connection)
-    reason, record = judge(row, file)
+    row, reason, record = look(connection, file)
     return State(row.number, file, record.number if record else None, reason, _doubt(row, file))
 
 
@@ -167,14 +179,46 @@ def refuse_halted(connection: PsycopgConnection) -> None:
         raise SendingHaltedError(row.halt_reason)
 
 
-def halt(engine: Engine, reason: str) -> None:
-    """Halt all sending; a halt that stands already keeps its reason."""
+def halt(engine: Engine, reason: str, file: EpochFile | None = None) -> None:
+    """Halt all sending; a halt that stands already keeps its reason.
+
+    Args:
+        engine: the project's database.
+        reason: why, as a sentence.
+        file: the epoch's, where one is known: the halt keeps how far it was.
+    """
+    try:
+        record = file.read() if file else None
+    except (EpochFileError, EpochFileBrokenError):
+        record = None
     with transaction(engine) as connection:
-        if queries("epoch").halt(connection, reason=reason):
+        if queries("epoch").halt(connection, reason=reason, last_call=record.last_call if record else None):
             log.error("all sending is halted: %s", reason)
             queries("campaign").write_audit(
                 connection, actor="guard", action="sending halted", page_id=None, campaign_id=None, detail="{}"
             )
+
+
+def look(connection: PsycopgConnection, file: EpochFile | None) -> tuple[Any, str | None, Record | None]:
+    """The row of ``otn.epoch`` without holding it, and what ``judge`` says of it.
+
+    A claim between the two looks leaves a file that is ahead of the row. So what seems wrong is looked at once more,
+    the file first: then a claim between them leaves the row ahead, as it may be.
+
+    Args:
+        connection: a connection in a transaction that sees what others commit.
+        file: the epoch's, where one is known.
+
+    Raises:
+        EpochFileError: the file cannot be read, or is not known here although there is one.
+    """
+    row = queries("epoch").look(connection)
+    reason, record = judge(row, file)
+    if reason and row.halt_reason is None:
+        found = _read(file)
+        row = queries("epoch").look(connection)
+        reason, record = _judged(row, file, found)
+    return row, reason, record
 
 
 def judge(row: Any, file: EpochFile | None) -> tuple[str | None, Record | None]:
@@ -187,12 +231,23 @@ def judge(row: Any, file: EpochFile | None) -> tuple[str | None, Record | None]:
     Raises:
         EpochFileError: the file cannot be read, or is not known here although there is one.
     """
+    return _judged(row, file, _read(file))
+
+
+def _read(file: EpochFile | None) -> Record | EpochFileBrokenError | None:
     try:
-        record = file.read() if file else None
-    except EpochFileBrokenError:
+        return file.read() if file else None
+    except EpochFileBrokenError as error:
+        return error
+
+
+def _judged(
+    row: Any, file: EpochFile | None, found: Record | EpochFileBrokenError | None
+) -> tuple[str | None, Record | None]:
+    if isinstance(found, EpochFileBrokenError):
         broken = f"the file {file.path if file else ''} holds something else than it should."
         return row.halt_reason or broken, None
-    return row.halt_reason or _mismatch(row, file, record), record
+    return row.halt_reason or _mismatch(row, file, found), found
 
 
 def _mismatch(row: Any, file: EpochFile | None, record: Record | None) -> str | None:
@@ -201,11 +256,13 @@ def _mismatch(row: Any, file: EpochFile | None, record: Record | None) -> str | 
             "The file that says how far this installation has called is not known here. Set OTN_EPOCH_FILE to it; all"
             " that send share one."
         )
-    if record is not None and record.number > row.number:
+    if record is not None and record.last_call > row.number:
         return (
-            f"the database stands at claim {row.number}, and calls were made up to claim {record.number}:"
+            f"the database stands at claim {row.number}, and calls were made up to claim {record.last_call}:"
             " it was restored from a backup."
         )
+    if record is not None and record.number > row.number:
+        return f"another database was confirmed as the true one after claim {record.last_call}."
     moved = _moved(row.identity, row.here) or (record and _moved(record.identity, row.here))
     if moved:
         return f"the database has sent before, and now {moved}."

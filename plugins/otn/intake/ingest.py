@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from otn.consent.silence import silence_journal
+from otn.consent.silence import silence_journal, write_down
 from otn.consent.suppression import read_words
 from otn.crypto import DecryptionError, Keyring
 from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
@@ -198,7 +198,7 @@ class _Ingest:
         webhooks, sources = self._opened(taken)
         if not webhooks:
             return Balance()
-        outcomes = self._merger.merge(conn, sources)
+        outcomes, changes = self._merger.merge(conn, sources)
         after = [figures(webhook, outcome) for webhook, outcome in zip(webhooks, outcomes, strict=True)]
         keep_refusals(conn, self._merger.keyring, [webhook.key for webhook in webhooks], outcomes)
         if self._merger.again:
@@ -207,6 +207,7 @@ class _Ingest:
         balance = balance_of(outcomes, after)
         if not balance.holds:
             raise BalanceError
+        write_down(conn, self._merger.silences, changes)
         return balance
 
     def _opened(self, taken: list[Webhook]) -> tuple[list[Webhook], list[Source]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,8 +143,8 @@ def check_file(
     try:
         with path.open("rb") as file:
             return _check(engine, landed, file, path.name, on_refusal or (lambda _line, _reason: None))
-    except (OSError, EOFError) as error:
-        why = getattr(error, "strerror", None) or "it ends too early, or is not packed by gzip"
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or "it ends too early, is damaged, or is not packed by gzip"
         raise ImportFileError(f"{path} cannot be read ({why}). Check the file and the rights.") from None
 
 

@@ -89,9 +89,9 @@ def dismiss(engine: Engine, names: Sequence[str], *, actor: str) -> int:
     """
     with transaction(engine) as conn:
         ids = _found(conn, names) if names else _refused(conn)
-        dismissed = int(queries("landing").dismiss(conn, ids=ids))
-        _audit(conn, actor, "landing dismissed", ids)
-    return dismissed
+        dismissed = [row.id for row in queries("landing").dismiss(conn, ids=ids)]
+        _audit(conn, actor, "landing dismissed", dismissed)
+    return len(dismissed)
 
 
 def _refused(conn: PsycopgConnection) -> list[int]:

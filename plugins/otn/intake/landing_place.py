@@ -116,11 +116,16 @@ def fault_of(name: str) -> str | None:
 
 def shown(name: str) -> str:
     """A name as it is kept where it cannot be kept as it is; different ones stay different."""
-    plain = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in name)
+    plain = "".join(one if one.isprintable() and one != "\\" else _escaped(one) for one in name)
     if len(plain.encode()) <= NAME_BYTES:
         return plain or "(no name)"
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{plain[:_KEPT_CHARACTERS]}…{digest[:32]}"
+
+
+def _escaped(one: str) -> str:
+    code = ord(one)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def folder_of(name: str) -> str | None:

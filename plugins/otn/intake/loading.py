@@ -9,12 +9,11 @@ from typing import Any, Self
 
 from otn.consent.pages import Page
 from otn.consent.text import key_of, storable
+from otn.consent.topics import MEETING_ROUNDS, TopicRaceError
 from otn.crypto import Keyring
 from otn.database import PsycopgConnection, queries
-from otn.errors import OtnError
 from otn.intake.import_lines import SOURCE_LIMIT, Ground, LineRefusedError, OptIn, judge
 
-_TOPIC_ROUNDS = 5
 EXPIRED = "expired"
 ERASED = "erased"
 ANOTHER_PERSON = "token_of_another_person"
@@ -22,10 +21,6 @@ ANOTHER_PAGE = "token_of_another_page"
 _NOBODY = ""
 
 Row = tuple[int, dict[str, Any] | None]
-
-
-class TopicRaceError(OtnError):
-    """The topic of an opt-in could not be stored. Take the file again: nothing comes in twice."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +217,7 @@ class Loader:
             "keys": [key_of(payload) for payload in payloads],
             "payloads": [storable(payload) for payload in payloads],
         }
-        for _ in range(_TOPIC_ROUNDS):
+        for _ in range(MEETING_ROUNDS):
             if queries("import").meet_topics(conn, **wanted) == 0:
                 return
         raise TopicRaceError

@@ -8,17 +8,11 @@ from typing import Any
 
 from otn.consent.reference import unpack
 from otn.consent.text import key_of, storable
+from otn.consent.topics import MEETING_ROUNDS, TopicRaceError
 from otn.database import PsycopgConnection, queries
-from otn.errors import OtnError
 from otn.messenger.events import Event, EventKind
 
-_ROUNDS = 5
-
 _Key = tuple[int, str]  # our number of the page, and a payload as it is stored
-
-
-class TopicRaceError(OtnError):
-    """The topic of an opt-in could not be stored. Run the ingest again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +92,7 @@ def _offer(page: int, payload: str) -> _Offer:
 
 def _met(conn: PsycopgConnection, offers: Mapping[_Key, _Offer]) -> dict[_Key, Met]:
     keys = sorted({key for offer in offers.values() for key in (offer.whole, offer.inner) if key is not None})
-    for _ in range(_ROUNDS):
+    for _ in range(MEETING_ROUNDS):
         known = {(row.page_id, row.payload): row for row in queries("ingest").find_topics(conn, **_columns(keys))}
         chosen = {key: offer.chosen(known) for key, offer in offers.items()}
         missing = {topic: offers[key].name for key, (topic, _) in chosen.items() if topic not in known}

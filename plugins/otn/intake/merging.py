@@ -10,7 +10,7 @@ import structlog
 from psycopg2 import Error as PsycopgError
 from psycopg2 import InterfaceError, OperationalError
 
-from otn.consent.silence import Change, SilenceJournal, write_down
+from otn.consent.silence import Change, SilenceJournal
 from otn.consent.suppression import Words, hear, settle_words
 from otn.crypto import Keyring
 from otn.database import PsycopgConnection, queries
@@ -65,8 +65,11 @@ class Merger:
     again: bool = False
     silences: SilenceJournal | None = None
 
-    def merge(self, conn: PsycopgConnection, sources: Sequence[Source]) -> list[Outcome]:
-        """Store the events of some bodies; answers one outcome per body.
+    def merge(self, conn: PsycopgConnection, sources: Sequence[Source]) -> tuple[list[Outcome], list[Change]]:
+        """Store the events of some bodies.
+
+        Answers one outcome per body, and what began or ended of silence: the caller writes that down, at the end of the
+        transaction.
 
         Args:
             conn: a connection in a transaction.
@@ -88,8 +91,8 @@ class Merger:
             stage.copy(conn)
             stored = self._store(conn, stage, reading.outcomes)
             changes = self._settle(conn, stage, stored, any_window=context.any_window, alone=len(sources) == 1)
-            write_down(conn, self.silences, changes)
-        return reading.outcomes
+            return reading.outcomes, changes
+        return reading.outcomes, []
 
     def _learn(self, conn: PsycopgConnection, pages: dict[str, int], reading: Reading) -> Learned:
         heard = hear(conn, self.words, pages, reading.events)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from otn.consent.silence import silence_journal
+from otn.consent.silence import silence_journal, write_down
 from otn.consent.suppression import read_words
 from otn.crypto import DecryptionError, Keyring
 from otn.database import Engine, PsycopgConnection, queries, transaction
@@ -120,9 +120,10 @@ def _replay(conn: PsycopgConnection, merger: Merger, found: Sequence[Any]) -> tu
         sources.append(Source(row.webhook_day, row.webhook_id, body, prefix=f"{row.position}+"))
     if not items:
         return Balance(), len(rows)
-    outcomes = merger.merge(conn, sources)
+    outcomes, changes = merger.merge(conn, sources)
     _move_items(conn, merger.keyring, items, outcomes)
     _move_figures(conn, origins, items, outcomes)
+    write_down(conn, merger.silences, changes)
     balance = sum(map(_balance, outcomes), Balance())
     return balance, len(rows) - len(items)
 

@@ -193,13 +193,16 @@ def plan(campaign_id: int) -> int:
         ``campaign_id``, for the tasks that need a plan and run even when a sender failed.
     """
     from otn.campaign.plan import plan as write_plan
+    from otn.messenger.attachments import is_played
     from otn.orchestration.bench import Bench
+    from otn.pace import Pace
 
     bench = Bench.of_campaign(campaign_id)
     apply_journals(
         bench.engine, bench.keyring
     )  # whoever left or asked for silence is not planned, whatever backup this database came from
-    written = write_plan(bench.engine, campaign_id, messages_per_second=bench.settings.messages_per_second)
+    pace = Pace.of(bench.engine, bench.campaign.page_id, bench.settings, media=is_played(bench.campaign.message))
+    written = write_plan(bench.engine, campaign_id, messages_per_second=pace.shared_rate)
     log.info("%s people planned, %s left out, %s chunks", written.planned, written.excluded, written.chunks)
     return campaign_id
 

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-MARK = "otn-facts "  # whatever else speaks on standard output is no answer
+# Whatever else speaks on standard output is no answer. Likewise in otn.cli.examination.facts, which imports no Airflow.
+MARK = "otn-facts "
 
 SETTINGS = (
     ("core", "executor"),
@@ -51,19 +52,21 @@ def settings() -> dict[str, Any]:
 
 
 def connections(asked: Iterable[str]) -> dict[str, str]:
-    """Connections as JSON, by id: those that were asked for, and those of registered pages."""
-    from otn.errors import OtnError
-
+    """Connections as JSON, by id; those that are not defined are left out."""
     told: dict[str, str] = {}
     for connection_id in asked:
         _connection(connection_id, told)
-    try:
-        pages = _registered_pages(told)
-    except OtnError:  # no database, or not ours yet: somebody else tells that
-        return told
-    for connection_id in pages:
-        _connection(connection_id, told)
     return told
+
+
+def pages() -> dict[str, str]:
+    """Likewise those of registered pages."""
+    from otn.errors import OtnError
+
+    try:
+        return connections(_registered_pages())
+    except OtnError:  # no database, or not ours yet: somebody else tells that
+        return {}
 
 
 def _connection(connection_id: str, told: dict[str, str]) -> None:
@@ -79,16 +82,17 @@ def _connection(connection_id: str, told: dict[str, str]) -> None:
         pass
 
 
-def _registered_pages(told: dict[str, str]) -> list[str]:
-    from otn.consent import pages
+def _registered_pages() -> list[str]:
+    from otn.consent import pages as registered
     from otn.database import make_engine, transaction
     from otn.settings import DATABASE_CONNECTION, database_url, read_connection
 
+    told = connections([DATABASE_CONNECTION])
     environment = {f"AIRFLOW_CONN_{name.upper()}": text for name, text in told.items()}
     engine = make_engine(database_url(read_connection(DATABASE_CONNECTION, environment)), application_name="otn doctor")
     try:
         with transaction(engine) as connection:
-            return [page.connection_id for page in pages.listing(connection)]
+            return [page.connection_id for page in registered.listing(connection)]
     finally:
         engine.dispose()
 
@@ -145,6 +149,7 @@ def main() -> None:
         "settings": settings,
         "connections": lambda: connections(asked["connections"]),
         "metadata": metadata,
+        "pages": pages,  # the last: it asks another database, which may hang
     }
     for name, part in parts.items():
         try:

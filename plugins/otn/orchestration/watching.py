@@ -37,6 +37,7 @@ def look() -> dict[str, int]:
     from otn.database import transaction
     from otn.epoch.file import EpochFileError
     from otn.epoch.guard import SendingHaltedError, check
+    from otn.errors import ConfigurationError
     from otn.orchestration.hook import MessengerHook, make_engine
     from otn.watch import alarms, traffic
     from otn.watch.abandoned import interrupt
@@ -44,7 +45,7 @@ def look() -> dict[str, int]:
     from otn.watch.look import look as look_around
 
     engine = make_engine()
-    with suppress(SendingHaltedError, EpochFileError):  # the look tells
+    with suppress(SendingHaltedError, EpochFileError, ConfigurationError):  # the look tells
         check(engine)
     for key in heed_warnings(engine):
         log.warning("the campaign %s was paused: the platform warned its page", key)

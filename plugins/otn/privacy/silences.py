@@ -2,25 +2,34 @@
 
 Whoever writes the journal moves the database's mark along in the same transaction, so that there is nothing to do but
 after a crash or a restore. Then the lines behind the mark wait in ``otn.silence`` until their people are found.
+
+The other way round, the journal is given what it lacks: what began or ended while it could not be written.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-from otn.consent.silence import Silence, SilenceJournal, silence_journal
+from otn.consent.silence import Silence, SilenceContent, SilenceJournal, silence_journal
 from otn.consent.text import key_of
+from otn.consent.topics import MEETING_ROUNDS, TopicRaceError
 from otn.crypto import Keyring
 from otn.database import Engine, PsycopgConnection, queries, transaction
-from otn.journal import JournalError
+from otn.journal import JournalError, JournalState
 from otn.privacy.erasure import WALK
 
 PUT = 10_000  # lines in one statement
-_TOPIC_ROUNDS = 5
+PATIENCE_S = 60.0  # between two tries to write a journal that cannot be written; the responder looks each second
+_WRITING_ROUNDS = 3
+_INSTANT = timedelta(microseconds=1)
+_resting: dict[Path, float] = {}  # until when a journal is left alone, by this process's clock
 
 log = logging.getLogger(__name__)
 
@@ -62,24 +71,21 @@ def apply_silences(
         return Returned()
     with transaction(engine) as conn:
         mark = queries("silence").mark(conn)
-    if not thorough and _in_step(journal, mark) and not mark.owed and not _somebody_new(mark):
-        return Returned()
-    mark = _take_up(engine, journal, thorough=thorough)
     returned = Returned()
-    if _somebody_new(mark):
-        returned = _walk(engine, keyring, mark.walked_id)
-        with transaction(engine) as conn:
-            if returned:
-                _audit(conn, returned)
-            queries("silence").walked(conn, walked_id=mark.newest_id, looks=mark.looks)
-            queries("silence").forget_spent(conn, looks=mark.looks)
-    if mark.owed:
+    if thorough or _somebody_new(mark) or not _follows(mark, journal.state()):
+        mark = _take_up(engine, journal, thorough=thorough)
+        if _somebody_new(mark):
+            returned = _walk(engine, keyring, mark.walked_id)
+            mark = _walked(engine, mark, returned)
+    if mark.owed and (thorough or time.monotonic() >= _resting.get(journal.path, 0.0)):
         _complete(engine, journal)
     return returned
 
 
 def count_behind(engine: Engine, keyring: Keyring, environ: Mapping[str, str] | None = None) -> int:
-    """How many lines of the journal this database has not followed yet; changes nothing.
+    """How many silences, begun or lifted, the journal tells of that this database has not followed; changes nothing.
+
+    Several lines about the same person, topic and reason are one.
 
     Raises:
         JournalError: the journal cannot be read.
@@ -99,17 +105,13 @@ def _audit(conn: PsycopgConnection, returned: Returned) -> None:
     )
 
 
-def _in_step(journal: SilenceJournal, mark: Any) -> bool:
-    state = journal.state()
-    return mark is not None and (mark.bytes, bytes(mark.tail)) == (state.size, state.tail)
+def _follows(mark: Any, state: JournalState) -> bool:
+    return (mark.bytes, bytes(mark.tail)) == (state.size, state.tail)
 
 
 def _reaches(journal: SilenceJournal, mark: Any) -> bool:
     """Whether the file still holds what this database has followed; another one is read from its beginning."""
-    if mark is None:
-        return False
-    state = journal.state(mark.bytes)
-    return (mark.bytes, bytes(mark.tail)) == (state.size, state.tail)
+    return _follows(mark, journal.state(mark.bytes))
 
 
 def _somebody_new(mark: Any) -> bool:
@@ -123,7 +125,7 @@ def _take_up(engine: Engine, journal: SilenceJournal, *, thorough: bool) -> Any:
         queries("erasure").exclude(conn)
         mark = book.hold_mark(conn)
         reaches = _reaches(journal, mark)
-        if mark is not None and not reaches:
+        if not reaches:
             log.warning("the journal of silences %s is another file than before; it is read anew", journal.path)
         content = journal.read(0 if thorough or not reaches else mark.bytes)
         if content.unreadable:
@@ -153,60 +155,124 @@ def _walk(engine: Engine, keyring: Keyring, after_id: int) -> Returned:
     with transaction(engine) as conn:
         awaited = {bytes(row.psid_hash) for row in queries("silence").awaited(conn)}
     silenced = lifted = 0
+    for people in _people(engine, keyring, after_id):
+        found = [(person, psid_hash) for person, psid_hash in people if psid_hash in awaited]
+        if found:
+            done = _settle(engine, found)
+            silenced, lifted = silenced + done.silenced, lifted + done.lifted
+    return Returned(silenced, lifted)
+
+
+def _people(engine: Engine, keyring: Keyring, after_id: int = 0) -> Iterator[list[tuple[int, bytes]]]:
     while True:
         with transaction(engine) as conn:
             rows = list(queries("erasure").next_people(conn, after_id=after_id, most=WALK))
         if not rows:
-            return Returned(silenced, lifted)
+            return
         after_id = rows[-1].id
-        hashes = [(row.id, keyring.digest("psid", row.page_id, row.psid)) for row in rows]
-        found = [(person, psid_hash) for person, psid_hash in hashes if psid_hash in awaited]
-        if found:
-            done = _settle(engine, found)
-            silenced, lifted = silenced + done.silenced, lifted + done.lifted
+        yield [(row.id, keyring.digest("psid", row.page_id, row.psid)) for row in rows]
+
+
+def _walked(engine: Engine, mark: Any, returned: Returned) -> Any:
+    with transaction(engine) as conn:
+        book = queries("silence")
+        # Lines that wait are touched under this lock alone, so that nobody waits in a circle for them and the mark.
+        queries("erasure").exclude(conn)
+        if returned:
+            _audit(conn, returned)
+        book.walked(conn, walked_id=mark.newest_id, looks=mark.looks)
+        book.forget_spent(conn, looks=mark.looks)
+        return book.mark(conn)
 
 
 def _settle(engine: Engine, found: Sequence[tuple[int, bytes]]) -> Returned:
     who = {"ids": [person for person, _ in found], "hashes": [psid_hash for _, psid_hash in found]}
     with transaction(engine) as conn:
         queries("erasure").exclude(conn)  # no start word is just being stored, and nobody is just being erased
-        for _ in range(_TOPIC_ROUNDS):
-            missing = list(queries("silence").topics_missing(conn, **who))
-            if not missing:
-                break
-            payloads = [row.payload for row in missing]
-            queries("ingest").meet_topics(
-                conn, page_ids=[row.page_id for row in missing], keys=list(map(key_of, payloads)), payloads=payloads
-            )
+        _meet_topics(conn, who)
         row = queries("silence").settle(conn, **who)
+        # A stop that a later start has ended here still stands in the file.
+        queries("silence").owe(conn)
         return Returned(row.silenced, row.lifted)
+
+
+def _meet_topics(conn: PsycopgConnection, who: dict[str, Any]) -> None:
+    for _ in range(MEETING_ROUNDS):
+        missing = list(queries("silence").topics_missing(conn, **who))
+        if not missing:
+            return
+        payloads = [row.payload for row in missing]
+        queries("ingest").meet_topics(
+            conn, page_ids=[row.page_id for row in missing], keys=list(map(key_of, payloads)), payloads=payloads
+        )
+    raise TopicRaceError
 
 
 def _complete(engine: Engine, journal: SilenceJournal) -> None:
     """Make a journal whole that is new here, was lost, or could not be written: the next restored backup needs it."""
+    here: dict[bytes, bool] = {}
+    for _ in range(_WRITING_ROUNDS):
+        unknown = _write_missing(engine, journal, here)
+        if not unknown:
+            return
+        for people in _people(engine, journal.keyring):  # while nobody has to wait
+            here.update((psid_hash, True) for _, psid_hash in people if psid_hash in unknown)
+        here = dict.fromkeys(unknown, False) | here
+
+
+def _write_missing(engine: Engine, journal: SilenceJournal, here: Mapping[bytes, bool]) -> Collection[bytes]:
+    """Write down what the file lacks; or nothing yet, and answer of whom it must be known first whether they are here.
+
+    Args:
+        engine: the database.
+        journal: the file.
+        here: hashes of people who were looked for, and whether they are here.
+    """
     with transaction(engine) as conn:
         book = queries("silence")
         mark = book.hold_mark(conn)
-        known = journal.read().silences
-        digest = journal.keyring.digest
-        missing = [
-            one
-            for row in book.standing(conn)
-            for one in [
-                Silence(digest("psid", row.page_id, row.psid), row.payload, row.reason, row.since, lifted=False)
-            ]
-            if not _stands(one, known.get(one.key))
-        ]
+        content = journal.read()
+        if not _follows(mark, content.state):
+            return ()  # the next look takes up first what has come without this database
+        missing, ended = _compared(conn, journal.keyring, content)
+        unknown = {one.psid_hash for one in ended} - here.keys()
+        if unknown:
+            return unknown
+        # Whoever is not here has lifted nothing: the line waits for them.
+        missing += [replace(one, since=one.since + _INSTANT, lifted=True) for one in ended if here[one.psid_hash]]
         if missing:
             try:
                 before, after = journal.append(missing)
             except JournalError as error:  # whoever takes in webhooks goes on: a stop that comes now is obeyed
                 log.error("%s", error)  # noqa: TRY400 - the sentence says it all
-                return
-            log.info("%s silences were missing in the journal %s and were added", len(missing), journal.path)
-            if (mark.bytes, bytes(mark.tail)) == (before.size, before.tail):
+                _resting[journal.path] = time.monotonic() + PATIENCE_S
+                return ()
+            log.info("%s lines were missing in the journal of silences %s and were added", len(missing), journal.path)
+            if _follows(mark, before):
                 book.follow(conn, bytes=after.size, tail=after.tail)
         book.owe_nothing(conn)
+        return ()
+
+
+def _compared(
+    conn: PsycopgConnection, keyring: Keyring, content: SilenceContent
+) -> tuple[list[Silence], list[Silence]]:
+    """What stands in the database and not in the file, and what stands in the file and not in the database."""
+    book = queries("silence")
+    waiting = {bytes(row.psid_hash) for row in book.awaited(conn)}  # their word is still to be brought back
+    missing, standing = [], set()
+    for row in book.standing(conn):
+        psid_hash = keyring.digest("psid", row.page_id, row.psid)
+        one = Silence(psid_hash, row.payload, row.reason, row.since, lifted=False)
+        standing.add(one.key)
+        if row.counts and psid_hash not in waiting and not _stands(one, content.silences.get(one.key)):
+            missing.append(one)
+    ended = [
+        one
+        for one in content.silences.values()
+        if not one.lifted and one.key not in standing and one.psid_hash not in waiting
+    ]
+    return missing, ended
 
 
 def _stands(one: Silence, known: Silence | None) -> bool:

@@ -31,7 +31,8 @@ def findings(conn: PsycopgConnection, pages: Sequence[Page], folder: Path) -> It
         )
         yield Finding(KIND, "alarm", text, "Bring the folder back, on the DAG processor and on every worker.")
         return  # whether a single file was taken away cannot be said
-    yield Finding(KIND, "ok", "The folder of the campaign files is there.")
+    there = "The folder of the campaign files is there." if rows else "No campaign of a file is under way."
+    yield Finding(KIND, "ok", there)
     gone = [row for row in rows if not (folder / row.file).exists()]
     for row in gone:
         yield Finding(KIND, "alarm", _sentence(row), _advice(row), row.key, row.page_id)

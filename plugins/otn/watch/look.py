@@ -12,7 +12,7 @@ from otn.consent.pages import Page
 from otn.database import Engine, transaction
 from otn.errors import ConfigurationError
 from otn.settings import PageSettings
-from otn.watch import campaign_files, epoch, installation, pages, receivers
+from otn.watch import campaign_files, epoch, installation, pages, receivers, silences
 from otn.watch.finding import Finding
 from otn.watch.page_check import check_page
 from otn.watch.patience import within
@@ -57,7 +57,8 @@ def look(engine: Engine, around: Surroundings) -> list[Finding]:
     """
     with transaction(engine) as connection:
         known = registered.listing(connection)
-        found = [*installation.findings(connection), epoch.finding(connection), *pages.findings(connection, known)]
+        found = [*installation.findings(connection), epoch.finding(connection), silences.finding(connection)]
+        found += pages.findings(connection, known)
         if around.campaigns:
             found += campaign_files.findings(connection, known, around.campaigns)
     asked, told = connections(known, around)

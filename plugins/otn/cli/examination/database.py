@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from otn.cli.examination.case import Case, Question
 from otn.cli.examination.check import Check
@@ -21,6 +22,8 @@ LONG_S = 900
 OLD_AGE = 1_000_000_000  # of two thousand million transactions, after which Postgres writes no more
 KEPT_BYTES = 2 << 30
 PROGRAMS = {RECEIVER: "receiver", SENDER: "sender"}
+_NAME = "otn doctor"
+_MAKE = "`./otn up` and `./otn deploy init` make logins; elsewhere see docs/sql.md, roles."
 
 
 def connection(case: Case) -> Iterator[Check]:
@@ -30,7 +33,7 @@ def connection(case: Case) -> Iterator[Check]:
     except ConfigurationError as error:
         yield Check("database.connection", "red", str(error), "Nothing that stands in the database was looked at.")
         return
-    engine = make_engine(url, application_name="otn doctor")
+    engine = make_engine(url, application_name=_NAME)
     try:
         with transaction(engine) as conn:
             server = queries("doctor").server(conn)
@@ -183,38 +186,48 @@ def role(case: Case) -> Iterator[Check]:
 
 def logins(case: Case) -> Iterator[Check]:
     """Whether receiver and senders have only the rights that they need, and can log in."""
-    without = []
+    with case.asking() as conn:
+        owner = queries("doctor").role(conn).name
+    shared = []
     for kind, name in PROGRAMS.items():
-        if case.environment.get(kind.variable):
-            reason = _refused(kind, case)
-            if reason:
-                text = f"The login of the {name} ({kind.connection_id}) cannot connect: {reason}"
-                advice = f"Correct {kind.variable}; `./otn up` and `./otn deploy init` make login and password."
-                yield Check("database.logins", "red", text, advice, name)
-                return
-        with case.asking() as conn:
-            if not queries("doctor").has_login(conn, role=kind.role):
-                without.append(name)
-    if without:
-        text = f"Without a login of its own, the {' and the '.join(without)} may do whatever the owner may."
-        advice = "`./otn up` and `./otn deploy init` make logins; elsewhere see docs/sql.md, roles."
-        yield Check("database.logins", "yellow", text, advice)
+        if not case.environment.get(kind.variable):
+            shared.append((kind, name))
+            continue
+        try:
+            login, may = _asked(kind, case)
+        except (ConfigurationError, DatabaseError) as error:
+            text = f"The login of the {name} ({kind.connection_id}) cannot connect: {error}"
+            yield Check("database.logins", "red", text, f"Correct {kind.variable}. {_MAKE}", name)
+            return
+        if not may:
+            text = (
+                f"The login of the {name} ({kind.connection_id}) has not the role {kind.role}: it is refused its work."
+            )
+            advice = f'GRANT {kind.role} TO "{login.name}", or correct {kind.variable}. {_MAKE}'
+            yield Check("database.logins", "red", text, advice, name)
+            return
+        if login.super or login.name == owner:
+            shared.append((kind, name))
+    if shared:
+        names = " and the ".join(name for _, name in shared)
+        text = f"Without a login of its own that is known here, the {names} may do whatever the owner may."
+        variables = ", ".join(kind.variable for kind, _ in shared)
+        yield Check("database.logins", "yellow", text, f"Define {variables}, here too. {_MAKE}")
     else:
         yield Check("database.logins", "green", "Receiver and senders have logins with the rights that they need.")
 
 
-def _refused(kind: Kind, case: Case) -> str:
-    """Why a login cannot connect; empty when it can."""
+def _asked(kind: Kind, case: Case) -> tuple[Any, bool]:
+    """Who a login is, and whether it has its role.
+
+    Raises:
+        ConfigurationError: its connection cannot be read.
+        DatabaseError: it cannot connect.
+    """
+    engine = make_engine(database_url(read_connection(kind.connection_id, case.environment)), application_name=_NAME)
     try:
-        url = database_url(read_connection(kind.connection_id, case.environment))
-    except ConfigurationError as error:
-        return str(error)
-    engine = make_engine(url, application_name="otn doctor")
-    try:
-        with transaction(engine):
-            return ""
-    except DatabaseError as error:
-        return str(error)
+        with transaction(engine) as conn:
+            return queries("doctor").role(conn), bool(queries("deployment").has_role(conn, role=kind.role))
     finally:
         engine.dispose()
 

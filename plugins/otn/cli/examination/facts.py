@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otn.local.supervision import python_path
+from otn.settings import DATABASE_CONNECTION, RECEIVER_CONNECTION, SENDER_CONNECTION
 
-MARK = "otn-facts "
+MARK = "otn-facts "  # likewise in otn.orchestration.facts, which may import Airflow, so that nothing here may import it
+CONNECTIONS = (DATABASE_CONNECTION, SENDER_CONNECTION, RECEIVER_CONNECTION)
 LIMIT_S = 30
 HARMLESS = "AIRFLOW__LOGGING__BASE_LOG_FOLDER"
 
@@ -59,7 +61,7 @@ def ask(environment: Mapping[str, str], *, limit_s: float = LIMIT_S) -> Facts:
             text=True,
         )
         try:
-            said, _ = process.communicate(json.dumps({"connections": ["otn_db"]}), timeout=limit_s)
+            said, _ = process.communicate(json.dumps({"connections": CONNECTIONS}), timeout=limit_s)
             failure = "" if process.returncode == 0 else f"it ended with {process.returncode}"
         except subprocess.TimeoutExpired:
             process.kill()
@@ -84,7 +86,7 @@ def _read(said: str, failure: str) -> Facts:
     reasons = [f"{part}: {error}" for part, error in errors.items()]
     return Facts(
         settings=good.get("settings"),
-        connections=good.get("connections", {}),
+        connections=good.get("connections", {}) | good.get("pages", {}),
         metadata=good.get("metadata"),
         failure="; ".join([*([failure] if failure else []), *reasons]),
     )

@@ -15,6 +15,8 @@ from sandbox.control_client import Sandbox
 
 PAGE_NAME = "The demo page"
 
+KEPT_OF_CALLER = ("OTN_SQL_DIR",)  # where the code lies, not what an installation says
+
 # What goes wrong on the way: a little of everything that the platform is known to do.
 FAULTS = "full"
 BLOCKED_SHARE = 0.02
@@ -51,11 +53,12 @@ def settle_in(home: Home, rate: float) -> None:
         sandbox_port=port,
         sandbox_page=page,
         settings={
-            # Whatever the caller's environment says of pages, database and keys is none of the demo's business.
+            # Whatever the caller's environment says of a real installation is none of the demo's business: its pages,
+            # database and keys, its journals and epoch file, its landing, and whom it tells.
             **{
                 name: ""
                 for name in caller_environment()
-                if name.startswith(("AIRFLOW_CONN_", "OTN_ENCRYPTION_", "OTN_HASH_", "OTN_SPOOL_DIR"))
+                if name.startswith(("AIRFLOW_CONN_", "OTN_")) and name not in KEPT_OF_CALLER
             },
             f"AIRFLOW_CONN_{DEFAULT_PAGE_CONNECTION.upper()}": json.dumps(connection),
             # Nor is what the operator's campaign files say.

@@ -143,7 +143,7 @@ class _Receiver:
         return refreshed and await _tested(test, self._registry.secrets, inline=inline)
 
     def _answered(self, what: str, response: Response, **figures: int) -> Response:
-        self._telling.say(what, passed=response.status_code == 200, status=response.status_code, **figures)
+        self._telling.say(what, status=response.status_code, **figures)
         return response
 
     async def health(self, _request: Request) -> Response:
