@@ -1,21 +1,17 @@
 -- The console's own questions: what its pages show and no command asks.
 
 -- name: campaigns_at_a_glance
--- What is going on, whole, and the latest that ended. Figures by lateral counts: only of the campaigns that are shown.
+-- What is going on, whole, and the latest that ended; their figures are counted aside.
 WITH shown AS (
     (SELECT * FROM otn.campaign WHERE state NOT IN ('finished', 'cancelled') ORDER BY created_at DESC LIMIT 200)
     UNION ALL
     (SELECT * FROM otn.campaign WHERE state IN ('finished', 'cancelled') ORDER BY finished_at DESC LIMIT :ended)
 )
-SELECT c.id, c.key, p.connection_id AS page, t.key AS topic, c.state::text, c.created_at, c.send_at, c.started_at, c.finished_at,
-       f.planned, f.sent, f.refused, f.unknown
+SELECT c.id, c.key, p.connection_id AS page, coalesce(t.title, t.key) AS topic, c.state::text, c.created_at, c.send_at, c.started_at,
+       c.finished_at
 FROM shown c
 JOIN otn.page p ON p.id = c.page_id
 JOIN otn.topic t ON t.id = c.topic_id
-CROSS JOIN LATERAL (
-    SELECT count(*) AS planned, count(*) FILTER (WHERE r.state = 'sent') AS sent,
-           count(*) FILTER (WHERE r.state = 'refused') AS refused, count(*) FILTER (WHERE r.state = 'unknown') AS unknown
-    FROM otn.recipient r WHERE r.campaign_id = c.id) f
 ORDER BY coalesce(c.finished_at, c.created_at) DESC;
 
 -- name: coming_months
@@ -23,18 +19,6 @@ ORDER BY coalesce(c.finished_at, c.created_at) DESC;
 SELECT to_char(month, 'YYYY-MM') AS month
 FROM generate_series(date_trunc('month', now()), date_trunc('month', now()) + interval '12 months', interval '1 month') AS month
 ORDER BY month;
-
--- name: stock_by_month
--- Consents that may still be spent: alive, and of no recipient that holds them.
-SELECT t.id AS topic_id, coalesce(t.title, t.key) AS title, p.connection_id AS page,
-       to_char(least(k.expires_at, date_trunc('month', now()) + interval '12 months'), 'YYYY-MM') AS month, count(*) AS unspent
-FROM otn.token k
-JOIN otn.topic t ON t.id = k.topic_id
-JOIN otn.page p ON p.id = t.page_id
-WHERE k.token_encrypted IS NOT NULL AND k.expires_at > now()
-  AND NOT EXISTS (SELECT FROM otn.recipient r WHERE r.token_id = k.id AND r.holds_token)
-GROUP BY 1, 2, 3, 4
-ORDER BY t.id;
 
 -- name: consents_by_month
 -- What became of every opt-in, of all topics in one walk: unspent, reserved, spent, expired; and the month in which each ends.
@@ -57,6 +41,11 @@ WHERE card AND state = 'sent' GROUP BY topic_id;
 SELECT t.id, p.connection_id AS page, t.key, t.title, t.payload FROM otn.topic t JOIN otn.page p ON p.id = t.page_id
 WHERE t.registered_at IS NOT NULL AND (:page_id::integer IS NULL OR t.page_id = :page_id)
 ORDER BY p.id, t.key;
+
+-- name: topics_by_number
+-- What the topics of a count are called.
+SELECT t.id, coalesce(t.title, t.key) AS title, p.connection_id AS page FROM otn.topic t JOIN otn.page p ON p.id = t.page_id
+WHERE t.id = ANY (:ids::integer[]) ORDER BY p.id, t.key;
 
 -- name: topics_met
 -- Payloads that nobody registered, the latest first; a page with personal payloads has one a person.

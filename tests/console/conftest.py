@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-HOME = Path(tempfile.mkdtemp(prefix="otn-console-"))
-os.environ.setdefault("AIRFLOW_HOME", str(HOME))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+import pytest
 
-import pytest  # noqa: E402 - Airflow reads its environment once
+from tests import airflow_home  # isort: skip - Airflow reads its environment once
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of other people's imports
@@ -26,18 +20,14 @@ with warnings.catch_warnings():
 
     from otn.console.app import create_app
 
-from otn.console.database import engine, owners_engine  # noqa: E402
-from otn.database import Engine, transaction  # noqa: E402
-from tests.console.shop import Shop  # noqa: E402
+from otn.console.database import engine, owners_engine
+from otn.database import Engine, transaction
+from tests.console.shop import Shop
 
 ORIGIN = {"origin": "http://testserver"}
 ROLES = ("viewer", "user", "op", "admin")
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _end_of_home() -> Iterator[None]:
-    yield
-    shutil.rmtree(HOME, ignore_errors=True)
+__all__ = ["airflow_home"]
 
 
 @pytest.fixture(scope="session")

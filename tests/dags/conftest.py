@@ -4,48 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-HOME = Path(tempfile.mkdtemp(prefix="otn-airflow-"))
-ROOT = Path(__file__).resolve().parents[2]
-os.environ.update(
-    {
-        "AIRFLOW_HOME": str(HOME),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
-        "AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL": "error",
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(HOME / "logs"),
-    }
-)
+from tests.airflow_home import ROOT  # isort: skip - Airflow reads its environment once
 
-import pytest  # noqa: E402 - Airflow reads its environment once
-from sqlalchemy import make_url  # noqa: E402
+import pytest
+from sqlalchemy import make_url
 
-from otn.crypto import Keyring, new_key, read_keyring  # noqa: E402
-from otn.database import Engine, transaction  # noqa: E402
-from otn.local.logins import SENDER  # noqa: E402
-from otn.messenger.client import MessengerClient, PageCredentials  # noqa: E402
-from otn.settings import PageSettings  # noqa: E402
-from sandbox.control_client import Sandbox  # noqa: E402
-from sandbox.process import start  # noqa: E402
-from tests.campaign.stage import Stage  # noqa: E402
-from tests.dags.airflow_runs import Airflow  # noqa: E402
-from tests.logins import url_of  # noqa: E402
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _end_of_home() -> Iterator[None]:
-    yield
-    shutil.rmtree(HOME, ignore_errors=True)
+from otn.crypto import Keyring, new_key, read_keyring
+from otn.database import Engine, transaction
+from otn.local.logins import SENDER
+from otn.messenger.client import MessengerClient, PageCredentials
+from otn.settings import PageSettings
+from sandbox.control_client import Sandbox
+from sandbox.process import start
+from tests.campaign.stage import Stage
+from tests.dags.airflow_runs import Airflow
+from tests.logins import url_of
 
 
 @pytest.fixture(scope="session")

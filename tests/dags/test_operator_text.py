@@ -9,9 +9,9 @@ from contextlib import closing
 import pytest
 from sqlalchemy import make_url
 
+from tests.airflow_home import HOME
 from tests.campaign.stage import Stage
 from tests.dags.airflow_runs import Airflow, Question, answer
-from tests.dags.conftest import HOME
 
 INJECTED = "{{ conn.otn_db.password }} {{ var.value.x }} {{ 7 * 6 }}"
 

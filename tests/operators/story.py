@@ -98,10 +98,15 @@ class Teller:
         self._ann.start()
 
     def _approve(self, scene: Scene) -> None:
-        open_questions = self._system.airflow.open_questions
-        question = eventually(lambda: open_questions(BROADCAST, "~"), f"the question about {scene.name}")[0]
-        self._story.asked[scene.name] = question
-        self._bob.approve(question)
+        def agreed() -> bool:
+            # Airflow asks again where the answer comes before it has noted that the task rests.
+            for question in self._system.airflow.open_questions(BROADCAST, "~"):
+                if question["task_instance"]["state"] == "awaiting_input":
+                    self._story.asked.setdefault(scene.name, question)
+                    self._bob.approve(question)
+            return self._system.campaign_state(scene) != "awaiting_approval"
+
+        eventually(agreed, f"a yes to {scene.name}")
 
     def _viewer_looks(self, scene: Scene) -> None:
         vera = self._vera

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ IMAGES = ROOT / "docs" / "images" / "console"
 WRITE = "WRITE_IMAGES"
 SHADES = ("light", "dark")
 WIDTHS = {"wide": (1280, 900), "phone": (390, 844)}
+LONGEST = 2_400  # pixels of a picture, from the top
 TOO_BAD = {"serious", "critical"}
 # Name of a page, and its address with what the system knows in braces.
 PAGES = {
@@ -77,7 +77,7 @@ def test_a_page_is_readable_by_everybody(desk: Any, shade: str, name: str, place
         assert desk.page.locator("h1").count() == 1
         wide, room = desk.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
         assert wide <= room, f"{name}: {wide} px on a screen of {room} px"
-        picture(desk.page, f"{name}-{width}-{shade}")
+        picture(desk.page, f"{name}-{width}-{shade}", across)
 
 
 @pytest.mark.parametrize("shade", SHADES)
@@ -89,7 +89,7 @@ def test_the_locked_door_is_readable_too(system: System, browser: Any, shade: st
         stranger.page.set_viewport_size({"width": across, "height": down})
         assert stranger.go("/") == 401
         assert faults(stranger.page) == []
-        picture(stranger.page, f"login-{width}-{shade}")
+        picture(stranger.page, f"login-{width}-{shade}", across)
     stranger.page.context.close()
 
 
@@ -105,8 +105,10 @@ def faults(page: Any) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def picture(page: Any, name: str) -> None:
-    """Keep how a page looks, where somebody wants to have it."""
+def picture(page: Any, name: str, across: int) -> None:
+    """Keep how a page looks, where somebody wants to have it; of a long list the beginning."""
     if os.environ.get(WRITE) == "1":
         IMAGES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(IMAGES, f"{name}.png")), full_page=True)
+        down = min(LONGEST, page.evaluate("document.documentElement.scrollHeight"))
+        clip = {"x": 0, "y": 0, "width": across, "height": down}
+        page.screenshot(path=IMAGES / f"{name}.png", full_page=True, clip=clip)

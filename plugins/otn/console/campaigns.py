@@ -14,7 +14,7 @@ from otn.consent import pages
 from otn.console import words
 from otn.console.access import VisitorDep
 from otn.console.database import EngineDep
-from otn.console.figures import FIGURES
+from otn.console.figures import with_figures
 from otn.console.showing import show
 from otn.database import Engine, queries, transaction
 
@@ -68,25 +68,6 @@ class Search:
         return urlencode({name: value for name, value in asked.items() if value})
 
 
-@dataclass(frozen=True)
-class Line:
-    """A campaign in the list; its figures are None while they are counted, and before it starts."""
-
-    id: int
-    key: str
-    page: str
-    topic: str
-    state: str
-    created_at: Any
-    send_at: Any
-    started_at: Any
-    finished_at: Any
-    planned: int | None = None
-    sent: int | None = None
-    refused: int | None = None
-    unknown: int | None = None
-
-
 @router.get("/campaigns")
 def campaigns(
     request: Request,
@@ -134,19 +115,10 @@ def live(engine: Engine, search: Search) -> dict[str, Any]:
             )
         )
     shown = rows[:ROWS]
-    known = FIGURES.get_all(engine, [row.id for row in shown if row.started_at])
     return {
         "search": search,
-        "rows": [_line(row, known) for row in shown],
+        "rows": with_figures(engine, shown),
         "older": search.query(shown[-1].id) if len(rows) > ROWS else None,
         "newest": search.query(None) if search.before is not None else None,
         "here": search.query(search.before),
     }
-
-
-def _line(row: Any, known: dict[int, Any]) -> Line:
-    values = row._asdict()
-    if row.id in known:
-        report = known[row.id].figures.report
-        values |= {name: report[name] for name in ("planned", "sent", "refused", "unknown")}
-    return Line(**values)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pygal
 from markupsafe import Markup
 from pygal.style import Style
+
+# pygal puts a finder for its maps before every later import, of a kind that Python warns of and then drops (3.12).
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PluginImportFixer"]
 
 # Told apart by people who see colours otherwise too (the palette of Okabe and Ito).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")

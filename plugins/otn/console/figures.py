@@ -20,6 +20,7 @@ RARELY_AFTER_THE_END = 200  # only what the platform reports afterwards changes
 REACTED_WITHIN = timedelta(days=7)
 BINS = (10, 60, 300, 900, 3_600, 6 * 3_600, 86_400)  # seconds
 MOST_BINS = 90
+LISTED = ("planned", "sent", "refused", "unknown")
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,13 @@ def _how_rarely(figures: Figures) -> float:
 
 FIGURES = Kept(count, _how_rarely)
 AFTERMATH = Kept(look_after, lambda _: RARELY_AFTER_THE_END)
+
+
+def with_figures(engine: Engine, campaigns: Sequence[Any]) -> list[dict[str, Any]]:
+    """Rows of campaigns with the figures of a list; None before a campaign starts, and while it is counted."""
+    known = FIGURES.get_all(engine, [row.id for row in campaigns if row.started_at])
+    reports = {number: one.figures.report for number, one in known.items()}
+    return [row._asdict() | {name: reports.get(row.id, {}).get(name) for name in LISTED} for row in campaigns]
 
 
 def forget(engine: Engine, campaign_id: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,7 +14,9 @@ from otn.consent import pages
 from otn.console.access import VisitorDep
 from otn.console.charts import months_chart
 from otn.console.database import EngineDep
+from otn.console.figures import with_figures
 from otn.console.showing import show
+from otn.console.tally import tally
 from otn.database import Engine, queries, transaction
 from otn.watch import alarms
 
@@ -56,11 +59,13 @@ class Stock:
         months: the present month and the twelve after it, as ``2026-11``.
         topics: those that have any.
         pages: how many pages these belong to.
+        at: when they were counted.
     """
 
     months: list[str]
     topics: list[TopicStock]
     pages: int
+    at: datetime
 
 
 @router.get("/")
@@ -81,7 +86,7 @@ def live(engine: Engine) -> dict[str, Any]:
     """Alarms, pages and campaigns."""
     with transaction(engine) as connection:
         registered = pages.listing(connection)
-        rows = list(queries("console").campaigns_at_a_glance(connection, ended=ENDED_SHOWN))
+        rows = with_figures(engine, list(queries("console").campaigns_at_a_glance(connection, ended=ENDED_SHOWN)))
     return {
         "alarms": alarms.listing(engine),
         "pages": registered,
@@ -91,16 +96,17 @@ def live(engine: Engine) -> dict[str, Any]:
 
 
 def stock(engine: Engine) -> Stock:
-    """Count the unspent consents."""
+    """The latest count of the unspent consents."""
+    counted = tally(engine)
     with transaction(engine) as connection:
-        months = [row.month for row in queries("console").coming_months(connection)]
-        rows = list(queries("console").stock_by_month(connection))
-    topics: dict[int, TopicStock] = {}
-    for row in rows:
-        topic = topics.setdefault(row.topic_id, TopicStock(row.title, row.page, [0] * len(months)))
-        topic.months[months.index(row.month)] += row.unspent
-    return Stock(months, list(topics.values()), len({one.page for one in topics.values()}))
+        known = list(queries("console").topics_by_number(connection, ids=list(counted.topics)))
+    topics = [
+        TopicStock(row.title, row.page, [counted.of(row.id).months.get(month, 0) for month in counted.months])
+        for row in known
+        if counted.of(row.id).unspent
+    ]
+    return Stock(counted.months, topics, len({one.page for one in topics}), counted.at)
 
 
-def _in(rows: Sequence[Any], states: Sequence[str]) -> list[Any]:
-    return [row for row in rows if row.state in states]
+def _in(rows: Sequence[dict[str, Any]], states: Sequence[str]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["state"] in states]

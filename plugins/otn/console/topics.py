@@ -17,7 +17,7 @@ from otn.consent.topics import TITLE_LIMIT, Topic
 from otn.console.access import ONLY_LOOKING, Visitor, VisitorDep
 from otn.console.charts import months_chart
 from otn.console.database import EngineDep, OwnersEngineDep
-from otn.console.figures import FIGURES
+from otn.console.figures import with_figures
 from otn.console.showing import show
 from otn.console.submitted import SubmittedDep
 from otn.console.tally import Tally, TopicTally, tally
@@ -31,7 +31,6 @@ router = APIRouter(default_response_class=HTMLResponse)
 MET_SHOWN = 100
 ADOPTED_SHOWN = 100
 CAMPAIGNS_SHOWN = 20
-CAMPAIGN_FIGURES = ("planned", "sent", "refused", "unknown")
 DONE: Final = {
     "registered": "The topic is registered. Ask people about it, or compose a campaign once they have opted in.",
     "changed": "The change is stored.",
@@ -170,7 +169,7 @@ def topic(
         counted=counted,
         stock=list(zip(counted.months, stock, strict=True)),
         chart=months_chart(counted.months, {row.title or row.key: stock}) if figures.unspent else None,
-        campaigns=_with_figures(engine, campaigns),
+        campaigns=with_figures(engine, campaigns),
         most=CAMPAIGNS_SHOWN,
         adopted=adopted,
         link=link,
@@ -236,13 +235,6 @@ def row_of(connection: PsycopgConnection, topic_id: int) -> Any:
     if row is None:
         raise HTTPException(404, "There is no such topic. Choose one in the list of topics.")
     return row
-
-
-def _with_figures(engine: Engine, campaigns: Sequence[Any]) -> list[dict[str, Any]]:
-    """Campaigns with what became of their people; None while that is counted, and before they start."""
-    known = FIGURES.get_all(engine, [row.id for row in campaigns if row.started_at])
-    reports = {number: counted.figures.report for number, counted in known.items()}
-    return [row._asdict() | {name: reports.get(row.id, {}).get(name) for name in CAMPAIGN_FIGURES} for row in campaigns]
 
 
 def _link(connection: PsycopgConnection, row: Any) -> links.Link | None:
