@@ -7,12 +7,14 @@ from threading import Event
 from typing import Any
 
 import psycopg2
+import pytest
 
 from otn.cli.examination import TITLES, Check
 from otn.cli.examination.case import Case, Look, Question
 from otn.cli.examination.examine import NOT_ALLOWED, STAGES, answer
-from otn.database import DatabaseError, Engine, transaction
+from otn.database import DatabaseError, Engine, migrate, transaction
 from otn.local.home import Home
+from otn.local.postgres import temporary_server
 from otn.settings import ROOT
 
 from .conftest import Inside
@@ -30,7 +32,17 @@ def change(database: Engine, statement: str, *values: object) -> None:
         cursor.execute(statement, values or None)
 
 
-def test_a_good_installation_has_nothing_red(inside: Inside, page_variable: Callable[..., str]) -> None:
+@pytest.fixture
+def durable(inside: Inside) -> Iterator[Inside]:
+    """On a server that waits for the disk, as that of the other tests does not."""
+    with temporary_server() as url:
+        migrate(url)
+        inside.environ["AIRFLOW_CONN_OTN_DB"] = url.replace("postgresql+psycopg2", "postgres")
+        yield inside
+
+
+def test_a_good_installation_has_nothing_red(durable: Inside, page_variable: Callable[..., str]) -> None:
+    inside = durable
     inside.environ["AIRFLOW_CONN_SHOP"] = page_variable()
     inside("pages", "add", "shop", "--subscribe")
     found = inside.json("doctor")

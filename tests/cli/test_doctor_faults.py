@@ -34,7 +34,8 @@ from .conftest import SECRETS, Inside
 __all__ = ["emptied", "emptied_url"]
 
 LOGINS = "database.logins"
-AS_SUPERUSER = {"database.role": "yellow", LOGINS: "yellow"}  # the server of the tests has no other
+# The server of the tests has no other account, and does not wait for the disk.
+AS_SUPERUSER = {"database.role": "yellow", LOGINS: "yellow", "database.durability": "red"}
 TOKEN = "one-time-token"
 
 
@@ -90,7 +91,7 @@ def levels(wrong: dict[str, Check]) -> dict[str, str]:
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> str:
     """A database of its own only for a fault that outlives its rows: it costs most of the test."""
-    prepare = request.node.callspec.params["prepare"] if hasattr(request.node, "callspec") else None
+    prepare = request.node.callspec.params.get("prepare") if hasattr(request.node, "callspec") else None
     return str(request.getfixturevalue("database_url" if prepare in LASTING else "emptied_url"))
 
 
@@ -450,13 +451,18 @@ def test_logins_that_are_known_and_have_their_roles_are_green_and_the_owner_unde
     assert RECEIVER.variable not in wrong.advice
 
 
-def test_a_server_that_does_not_write_to_the_disk(inside: Inside, tmp_path: Path) -> None:
-    with temporary_server({"fsync": "off", "full_page_writes": "off"}) as url:
+@pytest.mark.parametrize(
+    ("settings", "level", "words"),
+    [({}, "green", "on the disk"), ({"fsync": "off", "full_page_writes": "off"}, "red", "fsync, full_page_writes")],
+    ids=["does", "does not"],
+)
+def test_whether_a_server_writes_to_the_disk(inside: Inside, settings: dict[str, str], level: str, words: str) -> None:
+    with temporary_server(settings) as url:
         inside.environ["AIRFLOW_CONN_OTN_DB"] = url.replace("postgresql+psycopg2", "postgres")
-        found = json.loads(inside("doctor", "--json", code=1).stdout)
+        found = json.loads(inside("doctor", "--all", "--json", code=1).stdout)
     told = {check["id"]: check for check in found["checks"]}
-    assert told["database.durability"]["level"] == "red"
-    assert "fsync, full_page_writes" in told["database.durability"]["text"]
+    assert told["database.durability"]["level"] == level
+    assert words in told["database.durability"]["text"]
     assert told["database.schema"]["level"] == "red"  # nobody migrated it
     assert told[LOGINS]["level"] == "yellow"
     assert "the receiver and the sender" in told[LOGINS]["text"]

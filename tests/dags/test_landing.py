@@ -144,7 +144,7 @@ def test_nothing_leads_out_of_a_folder_or_makes_the_reader_wait(folder: Path) ->
         "pipe.jsonl": "no_regular_file",
         "new\\u000aline.jsonl": "name_unusable",
         "latin \\udcfc.jsonl": "name_unusable",
-        "back\\slash.jsonl": "name_climbs",
+        "back\\u005cslash.jsonl": "name_climbs",
     }
     with store.open("page/deep/good ü#?%2e.jsonl") as file:
         assert file.read() == optins("good")

@@ -63,7 +63,8 @@ SCENES = (
     Scene("stopped", 60, 5),  # lasts longer than somebody needs to write a word
     Scene("task_killed", 250, 15),
     Scene("worker_killed", 250, 15),
-    Scene("orphaned", 360, 3),  # lasts longer than Airflow needs to miss a heartbeat: two may send at once
+    # Three chunks alike, each lasting longer than Airflow needs to miss a heartbeat: two may send at once.
+    Scene("orphaned", 486, 3),
     Scene("cleared", 250, 15),
     Scene("marked", 250, 15),
     Scene("scheduler_killed", 350, 15),
