@@ -1,0 +1,2 @@
+-- Results that go out to other systems: an outbox, signed, with retry.
+SELECT 1;
