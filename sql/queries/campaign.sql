@@ -66,13 +66,10 @@ UPDATE otn.campaign SET approved_at = clock_timestamp(), approved_by = :actor, a
 WHERE id = :campaign_id;
 
 -- name: count_audience
--- Planned and left out, by reason, as of now; the plan reads the same function.
-SELECT reason, count(*) AS people FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients) GROUP BY reason;
-
--- name: count_dying^
--- Of the tokens that a campaign would spend: how many end within 30 days anyway.
-SELECT count(*) FILTER (WHERE expires_at < now() + interval '30 days') AS dying
-FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients) WHERE reason IS NULL;
+-- Planned and left out, by reason, as of now, and how many of the tokens end within 30 days anyway; the plan reads the same
+-- function, and a million people are walked over once.
+SELECT reason, count(*) AS people, count(*) FILTER (WHERE expires_at < now() + interval '30 days') AS dying
+FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients) GROUP BY reason;
 
 -- name: lock_planning^
 -- Two campaigns that plan at once would pick the same tokens; the second waits and then sees them as reserved.

@@ -37,6 +37,9 @@ def count(
         "filter": json.dumps(dict(chosen_by or {})),
     }
     with transaction(engine) as connection:
-        people = {row.reason: row.people for row in queries("campaign").count_audience(connection, **filters)}
-        dying = queries("campaign").count_dying(connection, **filters).dying
-    return Audience(recipients=people.pop(None, 0), excluded=dict(sorted(people.items())), dying=dying)
+        rows = {row.reason: row for row in queries("campaign").count_audience(connection, **filters)}
+    chosen = rows.pop(None, None)
+    excluded = {reason: row.people for reason, row in sorted(rows.items())}
+    if chosen is None:
+        return Audience(recipients=0, excluded=excluded, dying=0)
+    return Audience(recipients=chosen.people, excluded=excluded, dying=chosen.dying)
