@@ -18,7 +18,7 @@ from otn.local.processes import serving
 
 pytest.register_assert_rewrite("tests.system.accounts", "tests.system.machinery")
 
-from tests.system.hits import Hit, hit, hit_each, sender  # noqa: E402 - after the line above
+from tests.system.hits import Hit, frozen_in_mid_chunk, hit, hit_each  # noqa: E402 - after the line above
 from tests.system.machinery import System, eventually, running  # noqa: E402
 
 ORDER = (
@@ -76,8 +76,8 @@ def killed_senders(opted_in: System) -> dict[str, Hit]:
 
 
 def _kill_sender(system: System, name: str, *, itself: bool = True, parent: bool = True) -> None:
-    """End the process that makes the calls, or Airflow's own one that watches it, or both."""
-    process = sender(system, system.scenes[name])
+    """End the process that makes the calls, or Airflow's own one that watches it, or both; an orphan stays stopped."""
+    process = frozen_in_mid_chunk(system, system.scenes[name])
     watcher = process.parent()
     assert watcher
     if parent:

@@ -70,6 +70,20 @@ def sender(system: System, scene: Scene) -> psutil.Process:
     return psutil.Process(int(progress(system, scene).last_sender.rpartition("/")[2]))
 
 
+def frozen_in_mid_chunk(system: System, scene: Scene) -> psutil.Process:
+    """The sender, stopped while a call of its is unanswered: between a look and a blow the answer may come."""
+
+    def stopped() -> psutil.Process | None:
+        process = sender(system, scene)
+        process.suspend()
+        if is_in_mid_chunk(system, scene):
+            return process
+        process.resume()
+        return None
+
+    return eventually(stopped, f"{scene.name} stopped in mid-chunk")
+
+
 def hit(system: System, scene: Scene, blow: Callable[[], object], *, senders_die: bool = True) -> Hit:
     """Let the blow fall while the campaign is in mid-chunk."""
     in_mid_chunk(system, scene)
@@ -98,6 +112,8 @@ def hit_each(system: System, blows: Mapping[str, Callable[[], object]], survivor
             scene = system.scenes[name]
             if is_in_mid_chunk(system, scene):
                 hits[name] = hit(system, scene, blows[name], senders_die=name not in survivors)
+                if name in survivors:
+                    sender(system, scene).resume()  # it was stopped for the blow
         return hits.keys() == blows.keys()
 
     eventually(all_hit, f"{', '.join(blows)} in mid-chunk")
