@@ -49,6 +49,7 @@ PUBLIC = {
     "GET /api/{_:path}": "there is nothing: 404",
     "GET /api/v1/{_:path}": "there is nothing: 404",
     "GET /health": "there is nothing: 404",
+    "GET /otn/static": "styles and pictures of our pages",
 }
 # What whoever may only look may post, each for a reason.
 VIEWER = {
