@@ -47,4 +47,5 @@ def database(emptied_url: str) -> Iterator[Engine]:
             cursor.execute(f"DELETE FROM {row.name}")
         cursor.execute("INSERT INTO otn.epoch DEFAULT VALUES")
         cursor.execute("INSERT INTO otn.silence_mark DEFAULT VALUES")
+        cursor.execute("INSERT INTO otn.erasure_mark (bytes, tail, walked) VALUES (0, sha256(''), true)")
     engine.dispose()

@@ -114,8 +114,8 @@ SELECT s.id, s.page_id AS page_row_id, p.page_id, s.psid FROM otn.subscriber s J
 WHERE s.id > :after_id AND s.psid IS NOT NULL ORDER BY s.id LIMIT :most;
 
 -- name: mark^
--- How far this database has followed the journal.
-SELECT bytes, tail, walked FROM otn.erasure_mark;
+-- How far this database has followed the journal; the mark of an empty one says nothing where somebody was erased.
+SELECT bytes, tail, walked AND (bytes > 0 OR NOT EXISTS (SELECT FROM otn.tombstone)) AS followed, walked FROM otn.erasure_mark;
 
 -- name: set_mark!
 -- In the transaction that wrote the tombstones.

@@ -137,7 +137,7 @@ def apply_journal(
     with transaction(engine) as conn:
         mark = queries("erasure").mark(conn)
     same = mark is not None and (mark.bytes, bytes(mark.tail)) == (state.size, state.tail)
-    if same and mark.walked and not thorough:
+    if same and mark.followed and not thorough:
         return 0
     content = journal.read()
     if content.unreadable:
