@@ -90,7 +90,8 @@ class Measured:
     Args:
         name: what people call it.
         path: where it is.
-        form: posted; None: a GET.
+        form: posted, with the number of the round for ``{round}``; None: a GET.
+        says: stands in the answer, so that no page is quick because it shows nothing.
         first_ms: what the first one took, with nothing counted yet.
         times_ms: of the others.
     """
@@ -98,6 +99,7 @@ class Measured:
     name: str
     path: str
     form: dict[str, str] | None = None
+    says: str = "<"
     first_ms: float = 0.0
     times_ms: list[float] = field(default_factory=list)
 
@@ -140,15 +142,27 @@ def run(recipients: int = RECIPIENTS, progress: Progress | None = None, rounds: 
 
 def _pages(campaign: int, recipients: int) -> list[Measured]:
     one, middle = f"/campaigns/{campaign}", recipients // 2
-    compose = {"page": "messenger_default", "topic": "sale", "campaign": "next", "text": "Hi", "kind": "text"}
+    compose = {"page": "messenger_default", "topic": "sale", "campaign": "next", "text": "Hi", "do": "look"}
+    compose |= {
+        "zone": "UTC",
+        "kind": "text",
+        "when": "now",
+        "if_late": "ask",
+        "late_after": "1 h",
+        "max_refused": "0.5",
+    }
+    reached = f"{recipients - recipients // 100:,} people"
     return [
         Measured("home", "/"),
         Measured("home, renewed", "/live"),
         Measured("topics", "/topics"),
         Measured("a topic", "/topics/1"),
         Measured("compose", "/compose"),
-        Measured("compose, everybody counted", "/compose/count", compose),
-        Measured("compose, counted by label", "/compose/count", compose | {"include_labels": "vip"}),
+        Measured("compose, everybody counted", "/compose/count", compose, reached),
+        Measured("compose, counted by label", "/compose/count", compose | {"include_labels": "vip"}, "people"),
+        Measured(
+            "compose, each time another audience", "/compose/count", compose | {"max_recipients": "{round}"}, "people"
+        ),
         Measured("campaigns", "/campaigns"),
         Measured("a campaign", one),
         Measured("a campaign, renewed", f"{one}/live"),
@@ -259,23 +273,24 @@ def _measure(port: int, pages: list[Measured], rounds: int, progress: Progress) 
     with closing(http.client.HTTPConnection(HOST, port, timeout=ANSWER_S)) as connection:
         progress.stage("each page for the first time")
         for page in pages:
-            page.first_ms = _ask(connection, page)
+            page.first_ms = _ask(connection, page, rounds)
         for number in range(rounds):
             progress.stage(f"all pages, round {number + 1} of {rounds}")
             for page in pages:
-                page.times_ms.append(_ask(connection, page))
+                page.times_ms.append(_ask(connection, page, number))
 
 
-def _ask(connection: http.client.HTTPConnection, page: Measured) -> float:
+def _ask(connection: http.client.HTTPConnection, page: Measured, number: int) -> float:
     began = time.monotonic()
     headers = {"Origin": f"http://{HOST}:{connection.port}"}
     if page.form is None:
         connection.request("GET", page.path, headers=headers)
     else:
+        form = {name: value.replace("{round}", str(1 + number)) for name, value in page.form.items()}
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection.request("POST", page.path, urlencode(page.form), headers)
+        connection.request("POST", page.path, urlencode(form), headers)
     answer = connection.getresponse()
     body = answer.read()
-    if answer.status != http.client.OK:
-        raise RuntimeError(f"{page.name} ({page.path}) answered {answer.status}: {body[:300]!r}")
+    if answer.status != http.client.OK or page.says.encode() not in body:
+        raise RuntimeError(f"{page.name} ({page.path}) answered {answer.status} without {page.says!r}: {body[:300]!r}")
     return round((time.monotonic() - began) * 1000, 1)

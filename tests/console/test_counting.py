@@ -70,3 +70,27 @@ def test_only_so_many_are_kept(database: Engine, monkeypatch: pytest.MonkeyPatch
     for number in range(6):
         kept.get(database, number, patience_s=30)
     assert len(kept._places[database].known) == 3
+
+
+def test_what_took_no_time_is_made_anew_however_rarely_it_should_be(database: Engine) -> None:
+    tallies: list[str] = []
+    kept = Kept(lambda _, word: tallies.append(word) or len(tallies), lambda _: 1e9, quick_s=60)
+    assert kept.get(database, "a", patience_s=30).figures == 1  # type: ignore[union-attr]
+    assert kept.get(database, "a", patience_s=30).figures == 2  # type: ignore[union-attr]
+
+
+def test_no_more_are_begun_than_may_be_under_way_and_whoever_asks_again_is_served(database: Engine) -> None:
+    gate, begun = Event(), []
+
+    def count(_: Engine, word: str) -> str:
+        begun.append(word)
+        gate.wait(30)
+        return word
+
+    kept = Kept(count, at_once=1)
+    assert kept.get(database, "first", patience_s=0) is None
+    assert kept.get(database, "second", patience_s=0) is None
+    gate.set()
+    assert kept.get(database, "first", patience_s=30).figures == "first"  # type: ignore[union-attr]
+    assert kept.get(database, "second", patience_s=30).figures == "second"  # type: ignore[union-attr]
+    assert begun[0] == "first"

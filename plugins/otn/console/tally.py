@@ -102,4 +102,4 @@ def count(engine: Engine) -> Tally:
     return Tally(datetime.now(UTC), months, dict(topics))
 
 
-_TALLIES = Kept(lambda engine, _: count(engine))
+_TALLIES: Kept[int, Tally] = Kept(lambda engine, _: count(engine))
