@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from fastapi.testclient import TestClient
 from markupsafe import escape
 
 from otn.campaign import control
+from otn.console import compose_counts
 from otn.console.access import Visitor
 from otn.console.compose_form import DEFAULTS, read_draft
 from otn.console.compose_start import EXAMPLES
@@ -544,3 +546,28 @@ def test_who_may_not_trigger_a_dag_starts_nothing(visit: Visit) -> None:
     start = trigger(nobody, SimpleAuthManagerUser(username="eve", role="viewer"))
     with pytest.raises(HTTPException, match="You may not start the DAG otn_retry"):
         start("otn_retry", {}, "")
+
+
+def test_a_count_that_takes_long_keeps_nobody_waiting_and_is_shown_when_it_is_there(
+    write_campaign: Callable[..., Any], shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.opt_in("restock", 3)
+    gate, counted = Event(), Event()
+    real = compose_counts.audience.count
+
+    def slow(*args: Any, **asked: Any) -> Any:
+        gate.wait(30)
+        found = real(*args, **asked)
+        counted.set()
+        return found
+
+    monkeypatch.setattr(compose_counts.audience, "count", slow)
+    page = write_campaign("/compose/count", do="look").text
+    assert "Counting everybody who opted in" in page
+    assert "data-counting" in page
+    assert "Hi Alex, it is back." in page, "the preview waits for no count"
+    gate.set()
+    assert counted.wait(30)
+    page = write_campaign(do="look").text
+    assert '<p class="big">3 people</p>' in page
+    assert "data-counting" not in page

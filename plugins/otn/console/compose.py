@@ -18,10 +18,11 @@ from otn.console.access import BROADCAST, ONLY_LOOKING, Visitor, VisitorDep
 from otn.console.compose_form import DEFAULTS, Draft, read_draft
 from otn.console.compose_look import look_at
 from otn.console.compose_start import EXAMPLES, example, keep_or_propose, of_campaign, of_dying, proposed_key
+from otn.console.counting import PATIENCE_S
 from otn.console.database import EngineDep
 from otn.console.showing import show
 from otn.console.submitted import SubmittedDep
-from otn.console.tally import tally
+from otn.console.tally import FIRST_S, tally
 from otn.console.triggering import NotTriggeredError, TriggerDep
 from otn.console.zones import zones
 from otn.database import Engine, queries, transaction
@@ -128,7 +129,9 @@ def compose_count(request: Request, visitor: VisitorDep, engine: EngineDep, type
     """What stands beside the form, for the script that asks while somebody writes."""
     draft = read_draft(typed)
     desk = _desk(engine, draft)
-    return show(request, "compose_count.html", visitor=visitor, **_beside(engine, visitor, draft, desk, counting=True))
+    return show(
+        request, "compose_count.html", visitor=visitor, **_beside(engine, visitor, draft, desk, patience_s=PATIENCE_S)
+    )
 
 
 def _page(
@@ -155,15 +158,15 @@ def _page(
         labels=labels,
         dying=dying,
         problems=draft.problems if status != 200 else _of_what_is_typed(draft),
-        **_beside(engine, visitor, draft, desk, counting=counting),
+        **_beside(engine, visitor, draft, desk, patience_s=FIRST_S if counting else None),
     )
 
 
-def _beside(engine: Engine, visitor: Visitor, draft: Draft, desk: Desk, *, counting: bool) -> dict[str, Any]:
+def _beside(engine: Engine, visitor: Visitor, draft: Draft, desk: Desk, *, patience_s: float | None) -> dict[str, Any]:
     typed = draft.typed
     if desk.page is not None and desk.topic is not None:
         typed = typed | keep_or_propose(engine, desk.page, desk.topic.key, typed)
-    look = look_at(engine, draft, desk.page, desk.topic, counting=counting, people=visitor.may_see_people)
+    look = look_at(engine, draft, desk.page, desk.topic, patience_s=patience_s, people=visitor.may_see_people)
     return {"typed": typed, "desk": desk, "look": look}
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from otn.campaign.audience import count
 from otn.campaign.model import Audience
 from otn.consent.pages import Page
+from otn.console.compose_counts import count, first_people
 from otn.console.compose_form import AUDIENCE, CONTENT, Draft
-from otn.console.compose_kept import kept
 from otn.console.tally import tally
 from otn.database import Engine, queries, transaction
 from otn.errors import OtnError
@@ -23,7 +21,6 @@ from otn.orchestration.preview import unanswered_buttons
 from otn.pace import Pace
 from otn.rendering import SAMPLE_PERSON, MessageTemplate, RenderError
 
-FIRST_PEOPLE = 20
 INVENTED = f"{SAMPLE_PERSON['first_name']} {SAMPLE_PERSON['last_name']}, an invented person"
 _UNRENDERED = {
     "personal_field_missing": "a personal field is not known of them, and has no fall-back",
@@ -64,6 +61,7 @@ class Look:
         skipped: why the chosen person would get nothing.
         unanswered: payloads of its buttons that no rule answers.
         people: numbers of the first who get it.
+        counting: the audience, or its first people, are being counted: ask again.
         troubles: sentences about what keeps it from being counted or shown.
         counted_at: when; a large audience is not counted again at each letter of a text.
     """
@@ -75,11 +73,14 @@ class Look:
     skipped: str | None = None
     unanswered: list[str] = field(default_factory=list)
     people: list[int] = field(default_factory=list)
+    counting: bool = False
     troubles: list[str] = field(default_factory=list)
     counted_at: datetime | None = None
 
 
-def look_at(engine: Engine, draft: Draft, page: Page | None, topic: Any, *, counting: bool, people: bool) -> Look:
+def look_at(
+    engine: Engine, draft: Draft, page: Page | None, topic: Any, *, patience_s: float | None, people: bool
+) -> Look:
     """Look at a form; writes nothing.
 
     Args:
@@ -87,7 +88,7 @@ def look_at(engine: Engine, draft: Draft, page: Page | None, topic: Any, *, coun
         draft: the form.
         page: of the campaign; None: not chosen.
         topic: its row; None: not chosen.
-        counting: walk over the topic's consents, which takes seconds per million.
+        patience_s: seconds to wait for the audience; a million people take longer. None: it is not counted at all.
         people: show single people to this visitor.
     """
     found = Look()
@@ -96,10 +97,12 @@ def look_at(engine: Engine, draft: Draft, page: Page | None, topic: Any, *, coun
     elif not draft.sound(AUDIENCE):
         wrong = [sentence for name, sentence in draft.problems.items() if name in AUDIENCE]
         found.troubles += [f"Not counted yet. {sentence}" for sentence in wrong]
-    elif counting:
-        _count(engine, found, draft, page, topic.id)
+    elif patience_s is not None:
+        _count(engine, found, draft, page, topic.id, patience_s)
         if people and (draft.typed["preview_as"] or draft.typed["do"] == "people"):
-            found.people = _first_people(engine, draft, topic.id)
+            first = first_people(engine, topic.id, draft.audience(), patience_s=patience_s)
+            found.people = first.figures if first else []
+            found.counting = found.counting or first is None
     if draft.template is not None and draft.sound(CONTENT):
         chosen = draft.typed["preview_as"] if people else ""
         _show(engine, found, draft.template, page, topic, chosen)
@@ -108,11 +111,12 @@ def look_at(engine: Engine, draft: Draft, page: Page | None, topic: Any, *, coun
     return found
 
 
-def _count(engine: Engine, found: Look, draft: Draft, page: Page, topic_id: int) -> None:
-    asked = draft.audience()
-    audience, found.counted_at = kept(
-        engine, ("count", topic_id, repr(asked)), lambda: count(engine, topic_id=topic_id, **asked)
-    )
+def _count(engine: Engine, found: Look, draft: Draft, page: Page, topic_id: int, patience_s: float) -> None:
+    counted = count(engine, topic_id, draft.audience(), patience_s=patience_s)
+    if counted is None:
+        found.counting = True
+        return
+    audience, found.counted_at = counted.figures, counted.at
     stock = tally(engine).of(topic_id)
     found.audience = audience
     found.cost = Cost(
@@ -132,26 +136,6 @@ def _seconds(engine: Engine, page: Page, recipients: int, template: MessageTempl
     played = template is not None and is_played(template.message)
     rate = Pace.of(engine, page.id, settings, media=played).shared_rate
     return None if rate is None else math.ceil(recipients / rate)
-
-
-def _first_people(engine: Engine, draft: Draft, topic_id: int) -> list[int]:
-    asked = draft.audience()
-
-    def walk() -> list[int]:
-        with transaction(engine) as connection:
-            rows = queries("console").first_recipients(
-                connection,
-                topic_id=topic_id,
-                include_labels=list(asked["include_labels"]),
-                exclude_labels=list(asked["exclude_labels"]),
-                max_recipients=asked["max_recipients"],
-                filter=json.dumps(dict(asked["chosen_by"])),
-                most=FIRST_PEOPLE,
-            )
-            return [row.subscriber_id for row in rows]
-
-    people, _ = kept(engine, ("people", topic_id, repr(asked)), walk)
-    return people
 
 
 def _show(engine: Engine, found: Look, template: MessageTemplate, page: Page | None, topic: Any, chosen: str) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from otn.campaign.audience import count
 from otn.campaign.state import CampaignUnknownError
 from otn.consent.filters import SPANS
 from otn.consent.pages import Page
+from otn.console.compose_counts import count
 from otn.console.compose_form import DEFAULTS
-from otn.console.compose_kept import kept
+from otn.console.tally import FIRST_S, tally
 from otn.console.zones import clock_time
 from otn.database import Engine, PsycopgConnection, queries, transaction
 from otn.errors import UsageError
@@ -141,8 +141,9 @@ def of_dying(engine: Engine, topic_id: int) -> dict[str, str]:
     if row is None:
         raise UsageError(f"There is no topic number {topic_id}. Take one of the list of topics.")
     everybody: dict[str, Any] = {"include_labels": (), "exclude_labels": (), "max_recipients": None}
-    found, _ = kept(engine, ("dying", topic_id), lambda: count(engine, topic_id=topic_id, **everybody))
-    return {**DEFAULTS, "page": row.page, "topic": row.key, "max_recipients": str(found.dying or "")}
+    found = count(engine, topic_id, everybody, patience_s=FIRST_S)
+    dying = found.figures.dying if found else tally(engine).of(topic_id).dying
+    return {**DEFAULTS, "page": row.page, "topic": row.key, "max_recipients": str(dying or "")}
 
 
 def proposed_key(connection: PsycopgConnection, page: Page, topic: str, today: date) -> str:

@@ -13,7 +13,7 @@ function takeProposal() {
   typed.value = before.value = key;
 }
 
-// One question at a time: counting a million people takes seconds, and the next answer is the one that counts.
+// One question at a time. Counting a million people takes seconds, and goes on while nobody waits: it is asked for again.
 async function lookAgain(what = "look") {
   clearTimeout(resting);
   if (asking) return void (next = what);
@@ -33,12 +33,13 @@ async function lookAgain(what = "look") {
     if (focused) document.getElementById(focused)?.focus();
     said.textContent = look.querySelector("[data-said]")?.dataset.said || "";
     look.removeAttribute("data-stale");
+    if (look.querySelector("[data-counting]")) resting = setTimeout(() => lookAgain(what), 1000);
   } catch {
     look.setAttribute("data-stale", "");
     said.textContent = "Not counted: the console did not answer. Press Count to try again.";
   }
   asking = false;
-  look.removeAttribute("aria-busy");
+  if (!look.querySelector("[data-counting]")) look.removeAttribute("aria-busy");
   if (next) {
     const waiting = next;
     next = "";
