@@ -57,6 +57,7 @@ HAPPENED = {
     "thanked": "was thanked for an opt-in",
     "confirmed": "got a confirmation",
     "answered": "got an answer",
+    "tested": "got a test message",
     "campaign": "was in the campaign",
     "delivered": "got the message of",
     "read": "saw the message of",
