@@ -30,7 +30,7 @@ RETURNING id;
 
 -- name: find_test^
 -- By the run that tests.
-SELECT t.id, t.page_id, p.connection_id, t.created_by, t.created_at, coalesce(p.halt_reason, e.halt_reason) AS halt_reason
+SELECT t.id, t.key, t.page_id, p.connection_id, t.created_by, t.created_at, coalesce(p.halt_reason, e.halt_reason) AS halt_reason
 FROM otn.test_message t JOIN otn.page p ON p.id = t.page_id CROSS JOIN otn.epoch e
 WHERE (:id::bigint IS NULL OR t.id = :id) AND (:key::text IS NULL OR t.key = :key);
 

@@ -23,12 +23,9 @@ def number(desk: Desk, psid: str) -> int:
     return int(desk.sql("SELECT id FROM otn.subscriber WHERE psid = %s", psid)[0][0])
 
 
-def test_on(desk: Desk, *psids: str, key: str = "run", message: dict[str, Any] | None = None) -> int:
+def try_on(desk: Desk, *psids: str, key: str = "run", message: dict[str, Any] | None = None) -> int:
     people = [number(desk, psid) for psid in psids]
     return testing.open_test(desk.engine, key, message or HELLO, people, desk.page, desk.topic, actor="ann")
-
-
-test_on.__test__ = False  # type: ignore[attr-defined]
 
 
 def results(desk: Desk, key: str = "run") -> list[tuple[str, str | None]]:
@@ -46,7 +43,7 @@ def test_each_reads_his_own_and_no_consent_is_touched(desk: Desk) -> None:
     desk.token(first, ref="shoe")
     desk.token(second)
     before = tokens(desk)
-    test_on(desk, first, second)
+    try_on(desk, first, second)
     assert desk.send(asks=False).states == {"sent": 2}
     said = {row["psid"]: (row["text"], row["kind"]) for row in desk.sandbox.ledger(desk.settings.page_id)}
     assert said == {first: ("Hello P0, about shoe", "text"), second: ("Hello P1, about it", "text")}
@@ -58,9 +55,9 @@ def test_each_reads_his_own_and_no_consent_is_touched(desk: Desk) -> None:
 
 def test_the_same_run_again_writes_and_sends_nothing(desk: Desk) -> None:
     psid = desk.people()[0]
-    assert test_on(desk, psid) == test_on(desk, psid) == test_on(desk, psid, message={"text": "other"})
+    assert try_on(desk, psid) == try_on(desk, psid) == try_on(desk, psid, message={"text": "other"})
     desk.send()
-    test_on(desk, psid)
+    try_on(desk, psid)
     assert desk.send().states == {}
     assert desk.seen() == {psid: 1}
 
@@ -68,7 +65,7 @@ def test_the_same_run_again_writes_and_sends_nothing(desk: Desk) -> None:
 def test_two_tasks_that_begin_at_once_write_one_test(desk: Desk) -> None:
     psid = desk.people()[0]
     ids: list[int] = []
-    threads = [threading.Thread(target=lambda: ids.append(test_on(desk, psid))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: ids.append(try_on(desk, psid))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -97,7 +94,7 @@ def test_who_may_not_be_written_to_is_left_out_and_says_why(desk: Desk) -> None:
             psid,
         )
     desk.sql("UPDATE otn.subscriber SET last_interaction_at = NULL WHERE psid = %s", never)
-    test_on(desk, fine, stopped, again, objected, away, closing, never, lost)
+    try_on(desk, fine, stopped, again, objected, away, closing, never, lost)
     desk.send()
     assert results(desk) == [
         ("sent", None),
@@ -116,8 +113,7 @@ def test_who_may_not_be_written_to_is_left_out_and_says_why(desk: Desk) -> None:
     ("meanwhile", "reason"),
     [
         (
-            "INSERT INTO otn.suppression (subscriber_id, reason, since)"
-            " SELECT id, 'stop_word', clock_timestamp() - interval '1 day' FROM otn.subscriber",
+            "INSERT INTO otn.suppression (subscriber_id, reason) SELECT id, 'stop_word' FROM otn.subscriber",
             "suppressed",
         ),
         ("UPDATE otn.window_message SET not_after = clock_timestamp()", "window_closed"),
@@ -126,7 +122,7 @@ def test_who_may_not_be_written_to_is_left_out_and_says_why(desk: Desk) -> None:
     ids=["stop word", "window", "restored"],
 )
 def test_what_happens_before_the_call_is_heeded(desk: Desk, meanwhile: str, reason: str) -> None:
-    test_on(desk, desk.people()[0])
+    try_on(desk, desk.people()[0])
     desk.sql(meanwhile)
     desk.send()
     assert results(desk) == [("skipped", reason)]
@@ -136,27 +132,27 @@ def test_what_happens_before_the_call_is_heeded(desk: Desk, meanwhile: str, reas
 @pytest.mark.parametrize("fault", ["drop_after", "server_error", "sent_but_error"])
 def test_a_call_without_a_clear_end_is_unconfirmed_and_never_made_again(desk: Desk, fault: str) -> None:
     psid = desk.people()[0]
-    test_on(desk, psid)
+    try_on(desk, psid)
     desk.fault(fault)
     assert desk.send().states == {"unknown": 1}
-    test_on(desk, psid)
+    try_on(desk, psid)
     assert desk.send().states == {}
     assert desk.seen()[psid] <= 1
 
 
 def test_killed_between_call_and_commit_it_is_unconfirmed_and_never_repeated(desk: Desk) -> None:
     psid = desk.people()[0]
-    test_on(desk, psid)
+    try_on(desk, psid)
     row = claim(desk, lease_s=0.0)
     assert row.message == HELLO
     desk.send()
     assert results(desk) == [("unknown", "lease_lost")]
-    test_on(desk, psid)
+    try_on(desk, psid)
     assert desk.send().states == {}
 
 
 def test_a_halted_page_keeps_it_waiting_and_says_why(desk: Desk) -> None:
-    test_on(desk, desk.people()[0])
+    try_on(desk, desk.people()[0])
     desk.sql("UPDATE otn.page SET halted_at = clock_timestamp(), halt_reason = 'mend it'")
     assert desk.send().states == {}
     found = testing.report(desk.engine, "run")
@@ -168,14 +164,14 @@ def test_a_test_does_not_wait_for_the_cards_of_an_ask(desk: Desk) -> None:
     desk.people(3)
     psid = desk.people()[0]
     desk.open()
-    test_on(desk, psid)
+    try_on(desk, psid)
     assert desk.send(asks=False).states == {"sent": 1}
     assert desk.states() == {"sent": 1, "waiting": 4}
 
 
 def test_a_responder_takes_it_up_at_once(desk: Desk) -> None:
     psid = desk.people()[0]
-    test_on(desk, psid)
+    try_on(desk, psid)
     with Sender(desk.engine, desk.client, desk.settings, desk.page_row, limits=Limits(lease_s=60, call_s=16)) as sender:
         sender.dispatch(1)
         eventually(lambda: desk.seen() == {psid: 1}, "the test has arrived")
@@ -185,8 +181,8 @@ def test_a_responder_takes_it_up_at_once(desk: Desk) -> None:
 def test_nobody_is_tested_on_without_end(desk: Desk) -> None:
     psid = desk.people()[0]
     for turn in range(20):
-        test_on(desk, psid, key=f"run {turn}")
-    test_on(desk, psid, key="one more")
+        try_on(desk, psid, key=f"run {turn}")
+    try_on(desk, psid, key="one more")
     assert results(desk, "one more") == [("skipped", "flood")]
 
 
@@ -197,10 +193,10 @@ def test_what_makes_no_test_is_refused_and_nothing_is_written(desk: Desk, make_d
         with pytest.raises(PeopleOfTestError, match=said):
             testing.open_test(desk.engine, "run", HELLO, people, desk.page, desk.topic, actor="ann")
     with pytest.raises(PeopleOfTestError, match="knows no person"):
-        test_on(desk, psid, stranger)
+        try_on(desk, psid, stranger)
     for message in (one_time_request("Back", "restock"), {"text": "Hi {{ first_name"}, {"text": ""}):
         with pytest.raises(OtnError):
-            test_on(desk, psid, message=message)
+            try_on(desk, psid, message=message)
     assert desk.sql("SELECT count(*) FROM otn.test_message")[0][0] == 0
     assert desk.sql("SELECT count(*) FROM otn.window_message")[0][0] == 0
 

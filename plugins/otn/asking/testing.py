@@ -28,7 +28,7 @@ class NoSuchTestError(UsageError):
 
 
 def choose(engine: Engine, page: Page, topic: Topic, text: str, *, names: bool) -> list[dict[str, Any]]:
-    """People whom a text may mean: by a label, by our number, by the beginning of a name; those who may get a test first.
+    """People whom a text may mean: by label, our number, beginning of a name; those who may get a test come first.
 
     Args:
         engine: the project's database.
@@ -85,7 +85,7 @@ def open_test(
         PeopleOfTestError: nobody, too many, or somebody whom the page does not know.
         OtnError: the message is none that Messenger takes, or its template cannot be used.
     """
-    compile_message(message)  # a request card is refused there: it would make a consent, and a test must not
+    compile_message(dict(message))  # a request card is refused there: it would make a consent, and a test must not
     wanted = sorted(set(people))
     check_people(wanted)
     with transaction(engine) as connection:
@@ -133,8 +133,8 @@ def report(engine: Engine, key: str) -> dict[str, Any] | None:
         key: the run that tests.
 
     Returns:
-        ``created_at``, ``page``, ``halt_reason`` (of the page, or of all sending), ``over`` (nothing of it moves any more)
-        and ``people``: one row each. None: nothing is written down yet.
+        ``created_at``, ``page``, ``halt_reason`` (of the page, or of all sending), ``over`` (nothing of it moves any
+        more) and ``people``: one row each. None: nothing is written down yet.
     """
     with transaction(engine) as connection:
         row = queries("testing").find_test(connection, id=None, key=key)

@@ -40,9 +40,7 @@ def write() -> int:
     context = current()
     request = MessageTestRequest.from_context(context)
     engine = make_engine()
-    apply_journals(
-        engine, read_keyring()
-    )  # nor is written to who left or wants silence, whatever backup this came from
+    apply_journals(engine, read_keyring())  # nor gets one who left or wants silence, whatever backup this is
     with transaction(engine) as connection:
         page = pages.find(connection, request.page)
         topic = topics.find(connection, page, request.topic)
@@ -90,7 +88,8 @@ def report(test_id: int) -> dict[str, int]:
     from otn.asking.testing import report as read_report
     from otn.orchestration.hook import make_engine
 
-    found = read_report(make_engine(), current()["dag_run"].run_id)
+    engine = make_engine()
+    found = read_report(engine, _row(engine, test_id).key)
     people: list[dict[str, Any]] = found["people"] if found else []
     states: dict[str, int] = {}
     for one in people:
