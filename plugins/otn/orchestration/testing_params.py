@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from otn.asking.testing import check_people
 from otn.orchestration.params import read_message
 from otn.orchestration.reading_params import ParamError, all_params, read_key, refuse_unknown, short
 from otn.settings import DEFAULT_PAGE_CONNECTION
@@ -59,6 +58,8 @@ class MessageTestRequest:
 
 
 def _people(value: Any) -> tuple[int, ...]:
+    from otn.asking.testing import check_people
+
     if not isinstance(value, list | tuple):
         raise ParamError(f"people is {short(value)}. Give a list of our numbers of people, such as [12, 15].")
     for number in value:
