@@ -113,7 +113,10 @@ def test_who_may_not_be_written_to_is_left_out_and_says_why(desk: Desk) -> None:
     ("meanwhile", "reason"),
     [
         (
-            "INSERT INTO otn.suppression (subscriber_id, reason) SELECT id, 'stop_word' FROM otn.subscriber",
+            (
+                "INSERT INTO otn.suppression (subscriber_id, reason, since)"
+                " SELECT id, 'stop_word', clock_timestamp() - interval '1 day' FROM otn.subscriber"
+            ),
             "suppressed",
         ),
         ("UPDATE otn.window_message SET not_after = clock_timestamp()", "window_closed"),
