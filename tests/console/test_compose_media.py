@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from otn.campaign import media
 from otn.console.compose_start import EXAMPLES, example
-from otn.database import transaction
+from otn.database import DatabaseError, transaction
 from otn.messenger.client import MessengerClient
 from otn.messenger.media import read_media
 from sandbox.control_client import Sandbox
@@ -203,6 +203,25 @@ def test_a_connection_of_another_page_uploads_nothing(browser: TestClient, write
     answer = upload(browser, PNG)
     assert answer.status_code == 422
     assert write("SELECT count(*) FROM otn.attachment") == 0
+
+
+def test_killed_between_the_call_and_the_commit_it_is_handed_over_again(browser: TestClient, shop: Any) -> None:
+    found = read_media(PNG)
+    assert found is not None
+    calls: list[str] = []
+
+    class Client:
+        def upload_attachment(self, *_: Any, **__: Any) -> str:
+            calls.append(str(len(calls)))
+            return "" if len(calls) == 1 else "2"  # an id that the table refuses: the commit does not come about
+
+    def run() -> tuple[media.Attachment, bool]:
+        return media.hand_over(shop.engine, Client(), shop.page_row, found, name="a", actor="ann")  # type: ignore[arg-type]
+
+    with pytest.raises(DatabaseError):
+        run()
+    assert media.listing(shop.engine, shop.page_row) == []
+    assert (run()[0].attachment_id, run()[1], len(calls)) == ("2", False, 2)
 
 
 def test_two_who_upload_the_same_at_once_get_one_id(browser: TestClient, shop: Any, sandbox: Sandbox) -> None:
