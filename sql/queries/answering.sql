@@ -69,7 +69,7 @@ WITH offer AS MATERIALIZED (
 ), given AS MATERIALIZED (
     SELECT w.subscriber_id, count(*) AS messages
     FROM otn.window_message w
-    WHERE w.subscriber_id IN (SELECT offer.subscriber_id FROM offer) AND w.cause <> 'ask' AND w.state <> 'skipped'
+    WHERE w.subscriber_id IN (SELECT offer.subscriber_id FROM offer) AND w.cause NOT IN ('ask', 'test') AND w.state <> 'skipped'
       AND w.created_at > clock_timestamp() - interval '1 hour'
     GROUP BY w.subscriber_id
 ), asked AS MATERIALIZED (

@@ -209,17 +209,23 @@ SELECT s.id, p.connection_id AS page, s.psid, s.first_name, s.last_name, s.last_
 FROM otn.subscriber s JOIN otn.page p ON p.id = s.page_id WHERE s.id = :id;
 
 -- name: people_by_name
--- Where a name begins so: the last one, or first and last one together. Bounded, and walked by key.
-WITH found AS MATERIALIZED (
-    SELECT s.id FROM otn.subscriber s
-    WHERE s.id > :after AND s.erased_at IS NULL
-      AND ((s.last_name IS NOT NULL AND lower(s.last_name) LIKE lower(:beginning))
-           OR (s.first_name IS NOT NULL AND lower(s.first_name || coalesce(' ' || s.last_name, '')) LIKE lower(:beginning)))
-    ORDER BY s.id LIMIT :most
+-- Where a name begins so: the last one, or else first and last one together. Each half walks an index in the order of names,
+-- from the one after which it goes on; the halves are bounded before they are put together.
+WITH found AS (
+    (SELECT s.id, lower(s.last_name) COLLATE "C" AS name FROM otn.subscriber s
+     WHERE s.last_name IS NOT NULL AND lower(s.last_name) COLLATE "C" LIKE lower(:beginning)
+       AND (lower(s.last_name) COLLATE "C", s.id) > (:after_name, :after)
+     ORDER BY 2, 1 LIMIT :most)
+    UNION ALL
+    (SELECT s.id, lower(s.first_name || coalesce(' ' || s.last_name, '')) COLLATE "C" FROM otn.subscriber s
+     WHERE s.first_name IS NOT NULL AND lower(s.first_name || coalesce(' ' || s.last_name, '')) COLLATE "C" LIKE lower(:beginning)
+       AND (lower(s.first_name || coalesce(' ' || s.last_name, '')) COLLATE "C", s.id) > (:after_name, :after)
+       AND (lower(s.last_name) COLLATE "C" LIKE lower(:beginning)) IS NOT TRUE
+     ORDER BY 2, 1 LIMIT :most)
 )
-SELECT s.id, p.connection_id AS page, s.psid, s.first_name, s.last_name, s.last_interaction_at, s.erased_at
+SELECT s.id, p.connection_id AS page, s.psid, s.first_name, s.last_name, s.last_interaction_at, s.erased_at, found.name
 FROM found JOIN otn.subscriber s USING (id) JOIN otn.page p ON p.id = s.page_id
-ORDER BY s.id;
+ORDER BY found.name, s.id LIMIT :most;
 
 -- name: person_by_number^
 -- Whose person this is; after an erasure the row stays without a name.

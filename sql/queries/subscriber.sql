@@ -65,7 +65,7 @@ WITH moment AS (
     UNION ALL
     SELECT coalesce(w.sent_at, w.called_at, w.updated_at), 40,
            CASE WHEN w.card THEN 'asked' WHEN w.cause = 'opt_in' THEN 'thanked' WHEN w.cause = 'stop' THEN 'confirmed'
-                ELSE 'answered' END,
+                WHEN w.cause = 'test' THEN 'tested' ELSE 'answered' END,
            t.key, w.ref, w.state || coalesce(': ' || w.reason, '')
     FROM otn.window_message w LEFT JOIN otn.topic t ON t.id = w.topic_id WHERE w.subscriber_id = :id
     UNION ALL

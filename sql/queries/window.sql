@@ -54,7 +54,7 @@ WITH gate AS (
                 WHEN m.not_after <= clock_timestamp() THEN 'window_closed'
                 WHEN m.cause <> 'ask' AND coalesce(e.occurred_at, m.created_at) < gate.restored_at THEN 'restored'
                 WHEN m.cause <> 'stop' AND otn.silenced(m.subscriber_id, m.topic_id,
-                     CASE WHEN m.cause <> 'ask' THEN coalesce(e.occurred_at, m.created_at) ELSE (
+                     CASE WHEN m.cause NOT IN ('ask', 'test') THEN coalesce(e.occurred_at, m.created_at) ELSE (
                          SELECT coalesce(max(t.opted_in_at), '-infinity') FROM otn.token t
                          WHERE t.subscriber_id = m.subscriber_id AND t.topic_id = m.topic_id) END) THEN 'suppressed'
                 WHEN m.card AND otn.unspent(m.subscriber_id, m.topic_id, m.ref) >= coalesce(a.stock, r.stock, 1) THEN 'has_token'

@@ -104,13 +104,34 @@ def test_many_hits_are_walked_by_key(visit: Visit, shop: Any) -> None:
     shop.opt_in("restock", ROWS + 3)
     client = visit("admin")
     first = client.post("/people", data={"text": "First"}).text
-    later = re.search(r'name="after" value="(\d+)"', first)
+    later = re.search(r'name="after_name" value="([^"]+)"><input type="hidden" name="after" value="(\d+)"', first)
     assert later is not None
-    second = client.post("/people", data={"text": "First", "after": later[1]}).text
+    second = client.post("/people", data={"text": "First", "after_name": later[1], "after": later[2]}).text
     assert len(found(first)) == ROWS
     assert len(found(second)) == 3
     assert not set(found(first)) & set(found(second))
     assert 'name="after"' not in second
+
+
+@pytest.mark.parametrize("text", ["BERG", "berg", "Åse B", "åse berg", "100%", "a_b"])
+def test_a_name_is_found_from_its_beginning_whatever_its_case(visit: Visit, shop: Any, write: Write, text: str) -> None:
+    shop.opt_in("restock", 4)
+    names = [("Åse", "Berg"), ("Berg", None), ("100%", "Sure"), (None, "a_b")]
+    for number, name in enumerate(names, 1):
+        write(
+            "UPDATE otn.subscriber SET first_name = %s, last_name = %s WHERE psid = %s",
+            *name,
+            f"700000000000000{number}",
+        )
+    page = visit("admin").post("/people", data={"text": text}).text
+    wanted = {"BERG": 2, "berg": 2, "Åse B": 1, "åse berg": 1, "100%": 1, "a_b": 1}
+    assert len(found(page)) == wanted[text]
+
+
+def test_whoever_is_called_the_same_twice_is_found_once(visit: Visit, shop: Any, write: Write) -> None:
+    shop.opt_in("restock", 1)
+    write("UPDATE otn.subscriber SET first_name = 'Paul', last_name = 'Paul'")
+    assert len(found(visit("admin").post("/people", data={"text": "paul"}).text)) == 1
 
 
 def test_a_person_stands_with_all_that_is_known(visit: Visit, shop: Any, person: int, write: Write) -> None:

@@ -57,6 +57,25 @@ def test_a_run_starts_in_the_name_of_who_started_it(switch: Callable[..., None])
     assert started.query == f"dag_id=otn_broadcast&run_id={started.run_id.replace(':', '%3A').replace('+', '%2B')}"
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_name_that_a_run_bears_already_is_that_run(
+    switch: Callable[..., None], monkeypatch: pytest.MonkeyPatch, *, at_once: bool
+) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    switch(is_paused=False, is_stale=False)
+    named: dict[str, Any] = {"user_name": "ann", "note": "", "run_id": "manual__test_1"}
+    if at_once:  # neither of the two has seen the other's run
+        monkeypatch.setattr(DagRun, "find_duplicate", lambda **_: None)
+    assert triggering.start_run("otn_broadcast", CONF, **named) == triggering.start_run("otn_broadcast", CONF, **named)
+    with create_session() as session:
+        (run,) = session.scalars(select(DagRun).where(DagRun.run_id == "manual__test_1")).all()
+        assert (run.state, run.run_type) == ("queued", "manual")
+        session.delete(run)
+
+
 @pytest.mark.parametrize(
     ("dag_id", "columns", "conf", "said"),
     [

@@ -44,6 +44,11 @@ INSERT INTO otn.window_message (page_id, subscriber_id, cause, ask_id, topic_id,
 VALUES (1, 1, 'ask', 1, 1, true, '{}', now());
 INSERT INTO otn.window_message (page_id, subscriber_id, cause, event_id, rule_id, card, message, not_after)
 VALUES (1, 1, 'rule', 1, 1, false, '{}', now());
+INSERT INTO otn.test_message (page_id, topic_id, key) VALUES (1, 1, 'first');
+INSERT INTO otn.window_message (page_id, subscriber_id, cause, test_id, topic_id, card, message, not_after)
+VALUES (1, 1, 'test', 1, 1, false, '{}', now());
+INSERT INTO otn.attachment (page_id, sha256, kind, media_type, bytes, name, attachment_id, uploaded_by)
+VALUES (1, sha256('picture'), 'image', 'image/png', 7, 'a.png', '1234567890', 'me');
 UPDATE otn.token SET card_id = 1 WHERE id = 1;
 UPDATE otn.event SET topic_id = 1;
 UPDATE otn.suppression SET topic_id = 1;

@@ -27,6 +27,17 @@ def asked(**changes: str) -> str:
     return window_message(**{"cause": "'ask'", "event_id": "NULL", "ask_id": "1", **changes})
 
 
+def tested(**changes: str) -> str:
+    return window_message(
+        **{"cause": "'test'", "event_id": "NULL", "test_id": "1", "card": "false", "topic_id": "NULL", **changes}
+    )
+
+
+def attachment(**changes: str) -> str:
+    values = {"page_id": "1", "sha256": "sha256('new')", "kind": "'video'", "media_type": "'video/mp4'", "bytes": "9"}
+    return insert("attachment", {**values, "name": "''", "attachment_id": "'7'", "uploaded_by": "'me'", **changes})
+
+
 def rule(**changes: str) -> str:
     values = {"page_id": "1", "key": "'new'", "trigger": "'word'", "pattern": "'hello'", "topic_id": "1"}
     return insert("rule", {**values, **changes})
@@ -63,6 +74,8 @@ ACCEPTED = {
     "ask for a larger stock": ask(stock="2", stock_reason="'two shows'"),
     **{f"window message {state}": window_message(state) for state in WINDOW_MESSAGES},
     "asked": asked(),
+    "tested": tested(),
+    "the same file on another page": attachment(page_id="2", sha256="sha256('picture')"),
     "forgotten message": window_message("sent", message="NULL"),
     "tapped card": window_message("unknown", tapped_at="now()"),
     "window intent": attempt(),
@@ -112,6 +125,19 @@ CASES: list[tuple[str, str]] = [
     ("window_message_has_cause", window_message(ask_id="1")),
     ("window_message_has_cause", asked(event_id="2")),
     ("window_message_has_cause", asked(ask_id="NULL")),
+    ("window_message_has_cause", window_message(test_id="1", card="false")),
+    ("window_message_has_cause", tested(test_id="NULL")),
+    ("window_message_has_cause", tested(event_id="2")),
+    ("window_message_has_cause", tested(ask_id="1")),
+    ("window_message_once_per_test", tested(subscriber_id="1")),
+    ("window_message_test_is_no_card", tested(card="true", topic_id="1")),
+    ("test_message_key_once", insert("test_message", {"page_id": "1", "topic_id": "1", "key": "'first'"})),
+    ("test_message_key_check", insert("test_message", {"page_id": "1", "topic_id": "1", "key": "''"})),
+    ("attachment_once", attachment(sha256="sha256('picture')")),
+    ("attachment_sha256_is_hash", attachment(sha256="'short'")),
+    ("attachment_kind_is_known", attachment(kind="'sticker'")),
+    ("attachment_has_size", attachment(bytes="0")),
+    ("attachment_has_id", attachment(attachment_id="''")),
     ("window_message_card_has_topic", window_message(topic_id="NULL")),
     ("window_message_ask_is_card", asked(card="false")),
     ("window_message_attempts_check", window_message(attempts="-1")),

@@ -21,6 +21,7 @@ GRANTS = {
     "alembic_version": ("", "S"),
     "ask": ("", "SIU"),
     "attempt": ("", "SIU"),  # a trigger bounds the update: an erasure forgets a message id
+    "attachment": ("", "SIU"),
     "audit": ("", "SI"),
     "calibration": ("", "S"),
     "call_count": ("", "SIUD"),
@@ -44,6 +45,7 @@ GRANTS = {
     "silence_mark": ("", "SU"),
     "subscriber": ("", "SIU"),
     "suppression": ("", "SIUD"),
+    "test_message": ("", "SI"),
     "token": ("", "SIU"),
     "tombstone": ("", "SI"),
     "topic": ("", "SI"),

@@ -48,6 +48,7 @@ HIDDEN = {
     "window_attempt": {"attempt_id", "message_id"},
     "deletion_request": {"id", "code", "user_id", "user_hash"},
     "erasure_mark": {"id", "bytes", "tail"},
+    "attachment": {"sha256", "name", "attachment_id", "uploaded_by"},
     "audit": {"detail"},
     "landing": {"error"},
     "landing_file": {"version", "error", "read_digest"},

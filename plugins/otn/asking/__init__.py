@@ -1,1 +1,1 @@
-"""Asking: what is sent inside the 24 h window, by PSID: request cards and answers, each at most once."""
+"""Asking: what is sent inside the 24 h window, by PSID: request cards, answers and tests, each at most once."""

@@ -79,6 +79,7 @@ def send_waiting(
     *,
     run_s: float = 480.0,
     limits: Limits | None = None,
+    asks: bool = True,
     on_progress: Callable[[int], None] | None = None,
 ) -> Sent:
     """Send what waits for the people of a page, answers first, until nothing is due or the time is up.
@@ -92,6 +93,7 @@ def send_waiting(
         page_row_id: ``otn.page.id``.
         run_s: it yields after so many seconds.
         limits: bounds of the sender.
+        asks: cards of asks too, after the answers; False: only what a person waits for.
         on_progress: told how many messages were dealt with.
 
     Raises:
@@ -107,7 +109,7 @@ def send_waiting(
                 queries("window").expire_leases(connection)
                 queries("window").close_windows(connection, page_id=page_row_id)
                 due = queries("window").due(connection, page_id=page_row_id, most=MOST_COUNTED)
-            left = due is not None and (due.answers or due.asks)
+            left = due is not None and (due.answers or (asks and due.asks))
             if not left and resting:
                 wait_s = due.wait_s if due else None
                 break

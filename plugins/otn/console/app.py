@@ -17,6 +17,7 @@ from otn.console import (
     campaign,
     campaigns,
     compose,
+    compose_testing,
     decisions,
     home,
     people,
@@ -44,6 +45,7 @@ HEADERS = {
 ROUTERS = (
     home.router,
     compose.router,
+    compose_testing.router,
     topics.router,
     topic_adoption.router,
     campaigns.router,

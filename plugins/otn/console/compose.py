@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -13,17 +13,21 @@ from otn.campaign.model import CampaignState
 from otn.consent import pages, topics
 from otn.consent.pages import Page
 from otn.consent.topics import Topic
-from otn.console import words
+from otn.console import compose_media, compose_testing, words
 from otn.console.access import BROADCAST, ONLY_LOOKING, Visitor, VisitorDep
+from otn.console.compose_beside import Beside, parted
 from otn.console.compose_form import DEFAULTS, Draft, read_draft
 from otn.console.compose_look import look_at
 from otn.console.compose_start import EXAMPLES, example, keep_or_propose, of_campaign, of_dying, proposed_key
+from otn.console.compose_testing import TEST
 from otn.console.counting import PATIENCE_S
 from otn.console.database import EngineDep
+from otn.console.runs import RunStateDep
 from otn.console.showing import show
 from otn.console.submitted import SubmittedDep
 from otn.console.tally import FIRST_S, tally
-from otn.console.triggering import NotTriggeredError, TriggerDep
+from otn.console.triggering import NotTriggeredError, Trigger, TriggerDep
+from otn.console.uploaded import UploadDep
 from otn.console.zones import zones
 from otn.database import Engine, queries, transaction
 from otn.errors import UsageError
@@ -59,6 +63,9 @@ LABELS: Final = {
     "max_refused": "Halt above this share of refusals",
     "result_labels": "Labels by result",
     "example": "Example",
+    "file": "File",
+    "media": "Media that this page has",
+    "find": "Test it first",
 }
 
 
@@ -99,35 +106,62 @@ def compose(
     else:
         values = {**DEFAULTS, "page": page or _first_page(engine), "topic": topic}
     draft = read_draft(values)
-    return _page(request, visitor, engine, draft, _desk(engine, draft), counting=False, dying=dying is not None)
+    beside = Beside(dying=dying is not None)
+    return _page(request, visitor, engine, draft, _desk(engine, draft), beside, counting=False)
 
 
 @router.post("/compose")
 def submit(
-    request: Request, visitor: VisitorDep, engine: EngineDep, trigger: TriggerDep, typed: SubmittedDep
+    request: Request,
+    visitor: VisitorDep,
+    engine: EngineDep,
+    trigger: TriggerDep,
+    state_of: RunStateDep,
+    typed: SubmittedDep,
 ) -> Response:
     """Start the campaign, or show the form again: with its count, with an example, or with what is wrong."""
-    draft = read_draft(_with_example(typed))
+    form, more = parted(_with_example(typed))
+    beside = Beside(more, state_of)
+    draft = read_draft(form)
     if typed.get("do") == "example" and typed.get("example", "") not in EXAMPLES:
         draft.problems["example"] = "There is no such example. Choose one of the list."
     desk = _desk(engine, draft)
+    if draft.typed["do"] == "test":
+        return _test(request, visitor, engine, trigger, draft, desk, beside)
+    if draft.typed["do"] == "media":
+        shelf, problems = compose_media.shelf_of(engine, desk.page, more), dict[str, str]()
+        draft = read_draft(compose_media.choose(shelf, form, problems))
+        return _with_media(request, visitor, engine, draft, replace(beside, said=shelf.said, problems=problems))
     if draft.typed["do"] != "start":
-        return _page(request, visitor, engine, draft, desk, counting=True)
+        return _page(request, visitor, engine, draft, desk, beside, counting=True)
     _check_key(engine, draft, desk)
+    _check_media(engine, draft, desk)
     if draft.problems or draft.request is None:
-        return _page(request, visitor, engine, draft, desk, counting=False, status=422)
+        return _page(request, visitor, engine, draft, desk, beside, counting=False, status=422)
     try:
         run = trigger(BROADCAST, _conf(draft), NOTE)
     except NotTriggeredError as error:
         draft.problems["form"] = str(error)
-        return _page(request, visitor, engine, draft, desk, counting=False, status=503)
+        return _page(request, visitor, engine, draft, desk, beside, counting=False, status=503)
     return RedirectResponse(f"{request.scope.get('root_path', '')}/runs?{run.query}", 303)
+
+
+@router.post("/compose/media")
+def upload(
+    request: Request, visitor: VisitorDep, engine: EngineDep, state_of: RunStateDep, sent: UploadDep
+) -> HTMLResponse:
+    """Hand a file over to Messenger, and show the form again; submitted twice, it is handed over once."""
+    problems: dict[str, str] = {}
+    desk = _desk(engine, read_draft(parted(sent.typed)[0]))
+    typed, said = compose_media.take(engine, visitor, desk.page, sent, problems)
+    form, more = parted(typed)
+    return _with_media(request, visitor, engine, read_draft(form), Beside(more, state_of, said=said, problems=problems))
 
 
 @router.post("/compose/count")
 def compose_count(request: Request, visitor: VisitorDep, engine: EngineDep, typed: SubmittedDep) -> HTMLResponse:
     """What stands beside the form, for the script that asks while somebody writes."""
-    draft = read_draft(typed)
+    draft = read_draft(parted(typed)[0])
     desk = _desk(engine, draft)
     return show(
         request, "compose_count.html", visitor=visitor, **_beside(engine, visitor, draft, desk, patience_s=PATIENCE_S)
@@ -140,11 +174,16 @@ def _page(
     engine: Engine,
     draft: Draft,
     desk: Desk,
+    beside: Beside,
     *,
     counting: bool,
-    dying: bool = False,
     status: int = 200,
 ) -> HTMLResponse:
+    more = beside.typed | {"do": draft.typed["do"]}
+    bench = compose_testing.bench_of(engine, visitor, desk.page, desk.topic, more, tested=beside.tested)
+    if bench.tested:
+        base = request.scope.get("root_path", "")
+        bench.result = compose_testing.results(engine, bench.tested, beside.state_of, base)
     with transaction(engine) as connection:
         labels = [row.label for row in queries("console").labels_in_use(connection)]
     return show(
@@ -156,8 +195,10 @@ def _page(
         examples=[(name, said) for name, (said, _) in EXAMPLES.items()],
         names=LABELS,
         labels=labels,
-        dying=dying,
-        problems=draft.problems if status != 200 else _of_what_is_typed(draft),
+        bench=bench,
+        shelf=compose_media.shelf_of(engine, desk.page, beside.typed, beside.said),
+        dying=beside.dying,
+        problems=beside.problems or (draft.problems if status != 200 else _of_what_is_typed(draft)),
         **_beside(engine, visitor, draft, desk, patience_s=FIRST_S if counting else None),
     )
 
@@ -167,7 +208,42 @@ def _beside(engine: Engine, visitor: Visitor, draft: Draft, desk: Desk, *, patie
     if desk.page is not None and desk.topic is not None:
         typed = typed | keep_or_propose(engine, desk.page, desk.topic.key, typed)
     look = look_at(engine, draft, desk.page, desk.topic, patience_s=patience_s, people=visitor.may_see_people)
-    return {"typed": typed, "desk": desk, "look": look}
+    foreign = []
+    if desk.page is not None and draft.template is not None:
+        foreign = compose_media.foreign_sentences(engine, desk.page, draft.template.message)
+    return {"typed": typed, "desk": desk, "look": look, "foreign": foreign}
+
+
+def _test(
+    request: Request,
+    visitor: Visitor,
+    engine: Engine,
+    trigger: Trigger,
+    draft: Draft,
+    desk: Desk,
+    beside: Beside,
+) -> HTMLResponse:
+    """Start a test, and show the form with what becomes of it: whoever tests goes on writing."""
+    _check_media(engine, draft, desk)
+    people = compose_testing.ticked(beside.typed)
+    problems, status = compose_testing.problems_of(draft, people), 422
+    if not problems:
+        conf = compose_testing.conf_of(draft, people)
+        try:
+            run = trigger(TEST, conf, compose_testing.NOTE, run_id=compose_testing.run_of(beside.typed, conf))
+        except NotTriggeredError as error:
+            problems, status = {"find": str(error)}, 503
+        else:
+            return _page(request, visitor, engine, draft, desk, replace(beside, tested=run.run_id), counting=True)
+    return _page(
+        request, visitor, engine, draft, desk, replace(beside, problems=problems), counting=False, status=status
+    )
+
+
+def _with_media(request: Request, visitor: Visitor, engine: Engine, draft: Draft, beside: Beside) -> HTMLResponse:
+    wrong = bool(beside.problems)
+    status = 422 if wrong else 200
+    return _page(request, visitor, engine, draft, _desk(engine, draft), beside, counting=not wrong, status=status)
 
 
 def _of_what_is_typed(draft: Draft) -> dict[str, str]:
@@ -240,6 +316,13 @@ def _check_key(engine: Engine, draft: Draft, desk: Desk) -> None:
             f" such as {free!r}."
         )
     draft.problems["campaign"] = said
+
+
+def _check_media(engine: Engine, draft: Draft, desk: Desk) -> None:
+    """Another page's media would be refused for everybody: said before anything starts."""
+    if draft.template is not None and desk.page is not None:
+        for sentence in compose_media.foreign_sentences(engine, desk.page, draft.template.message):
+            draft.problems.setdefault("message", sentence)
 
 
 def _check_start(draft: Draft) -> None:

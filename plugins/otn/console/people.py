@@ -57,6 +57,7 @@ HAPPENED = {
     "thanked": "was thanked for an opt-in",
     "confirmed": "got a confirmation",
     "answered": "got an answer",
+    "tested": "got a test message",
     "campaign": "was in the campaign",
     "delivered": "got the message of",
     "read": "saw the message of",
@@ -83,13 +84,13 @@ class Found:
 
     Args:
         by: ``psid``, ``number`` or ``name``; stands in the audit.
-        rows: the people, in the order of our numbers.
-        later: the number behind which it goes on; None: these are all.
+        rows: the people, in the order of their names.
+        later: the name and the number behind which it goes on; None: these are all.
     """
 
     by: str
     rows: list[Any]
-    later: int | None
+    later: tuple[str, int] | None
 
 
 @router.get("/people")
@@ -105,7 +106,7 @@ def search(request: Request, visitor: PeopleDep, engine: EngineDep, typed: Submi
     problem = problem_of(text)
     after = typed.get("after", "")
     behind = int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else 0
-    found = None if problem else _found(engine, text, behind, visitor)
+    found = None if problem else _found(engine, text, (typed.get("after_name", ""), behind), visitor)
     return show(
         request,
         "people.html",
@@ -247,7 +248,7 @@ def _because(state: str, reason: str) -> str:
     return attempts.returned(reason)
 
 
-def _found(engine: Engine, text: str, after: int, visitor: Visitor) -> Found:
+def _found(engine: Engine, text: str, after: tuple[str, int], visitor: Visitor) -> Found:
     with transaction(engine) as connection:
         found = _searched(connection, text, after)
         detail = {"by": found.by, "hits": len(found.rows), "more": found.later is not None}
@@ -262,12 +263,15 @@ def _found(engine: Engine, text: str, after: int, visitor: Visitor) -> Found:
     return found
 
 
-def _searched(connection: PsycopgConnection, text: str, after: int) -> Found:
+def _searched(connection: PsycopgConnection, text: str, after: tuple[str, int]) -> Found:
     console = queries("console")
     if match := _NUMBER.fullmatch(text):
         return Found("number", list(console.people_by_number(connection, id=int(match[1]))), None)
     if _PSID.fullmatch(text):
         return Found("psid", list(console.people_by_psid_anywhere(connection, psid=text)), None)
     beginning = f"{text.translate(_LIKE)}%"
-    rows = list(console.people_by_name(connection, beginning=beginning, after=after, most=ROWS + 1))
-    return Found("name", rows[:ROWS], rows[ROWS - 1].id if len(rows) > ROWS else None)
+    name, number = after
+    found = console.people_by_name(connection, beginning=beginning, after_name=name, after=number, most=ROWS + 1)
+    rows = list(found)
+    last = rows[ROWS - 1] if len(rows) > ROWS else None
+    return Found("name", rows[:ROWS], (last.name, last.id) if last else None)

@@ -5,9 +5,9 @@ In the API server Airflow's database is at hand, and asking its REST interface w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from urllib.parse import urlencode
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -43,7 +43,16 @@ class Run:
         return urlencode({"dag_id": self.dag_id, "run_id": self.run_id})
 
 
-Trigger = Callable[[str, Mapping[str, Any], str], Run]
+class Trigger(Protocol):
+    """Starts runs in the visitor's name."""
+
+    def __call__(self, dag_id: str, conf: Mapping[str, Any], note: str, *, run_id: str | None = None) -> Run:
+        """As ``start_run`` does.
+
+        Raises:
+            HTTPException: the visitor may not trigger that DAG (403).
+            NotTriggeredError: no run was started.
+        """
 
 
 def trigger(visitor: VisitorDep, user: Annotated[Any, Depends(get_user)]) -> Trigger:
@@ -52,10 +61,10 @@ def trigger(visitor: VisitorDep, user: Annotated[Any, Depends(get_user)]) -> Tri
     It raises ``HTTPException`` (403) for somebody who may not trigger that DAG, and ``NotTriggeredError``.
     """
 
-    def start(dag_id: str, conf: Mapping[str, Any], note: str) -> Run:
+    def start(dag_id: str, conf: Mapping[str, Any], note: str, *, run_id: str | None = None) -> Run:
         if not _may_trigger(user, dag_id):
             raise HTTPException(403, f"You may not start the DAG {dag_id}. Ask for leave to trigger it.")
-        return start_run(dag_id, conf, user_name=visitor.name, note=note)
+        return start_run(dag_id, conf, user_name=visitor.name, note=note, run_id=run_id)
 
     return start
 
@@ -63,7 +72,7 @@ def trigger(visitor: VisitorDep, user: Annotated[Any, Depends(get_user)]) -> Tri
 TriggerDep = Annotated[Trigger, Depends(trigger)]
 
 
-def start_run(dag_id: str, conf: Mapping[str, Any], *, user_name: str, note: str) -> Run:
+def start_run(dag_id: str, conf: Mapping[str, Any], *, user_name: str, note: str, run_id: str | None = None) -> Run:
     """Start a run as Airflow's own button does.
 
     Args:
@@ -71,6 +80,7 @@ def start_run(dag_id: str, conf: Mapping[str, Any], *, user_name: str, note: str
         conf: its params; no secret and no PSID in it, Airflow shows them to everybody.
         user_name: who does it.
         note: shown beside the run.
+        run_id: a name of its own: where a run bears it already, that is the run. None: Airflow names it.
 
     Raises:
         NotTriggeredError: the DAG is paused, missing or broken, or refuses the conf.
@@ -79,6 +89,7 @@ def start_run(dag_id: str, conf: Mapping[str, Any], *, user_name: str, note: str
     from airflow.exceptions import DagRunAlreadyExists
     from airflow.sdk.exceptions import AirflowException
     from airflow.utils.types import DagRunTriggeredByType
+    from sqlalchemy.exc import IntegrityError
 
     _refuse_unready(dag_id)
     try:
@@ -88,8 +99,11 @@ def start_run(dag_id: str, conf: Mapping[str, Any], *, user_name: str, note: str
             triggering_user_name=user_name,
             conf=dict(conf),
             note=note[:NOTE_LIMIT],
+            run_id=run_id,
         )
-    except DagRunAlreadyExists:
+    except (DagRunAlreadyExists, IntegrityError):  # the latter: somebody else was faster by less than a look
+        if run_id is not None:
+            return Run(dag_id, run_id)
         raise NotTriggeredError(f"Another run of {dag_id} was started in the same moment. Start it again.") from None
     except (AirflowException, ValueError) as error:
         raise NotTriggeredError(f"Airflow did not start {dag_id}: {str(error).rstrip('.')}. Nothing is sent.") from None

@@ -16,6 +16,7 @@ from otn.messenger.attachments import ATTACHMENT_TIMEOUT_S, attachment_parts
 from otn.messenger.credentials import PATH_PART, PageCredentials
 from otn.messenger.errors import TOKEN_RULES, MessengerError, Outcome, TokenRule
 from otn.messenger.lookups import no_answer, object_of, rows_of
+from otn.messenger.media import Media
 from otn.messenger.profiles import (
     ProfileOutcome,
     ProfileResult,
@@ -260,7 +261,9 @@ class MessengerClient:
         """
         return rows_of(self._read("read the feature review", "/me/messaging_feature_review"))
 
-    def upload_attachment(self, kind: str, url: str | None = None, *, path: str | Path | None = None) -> str:
+    def upload_attachment(
+        self, kind: str, url: str | None = None, *, path: str | Path | None = None, media: Media | None = None
+    ) -> str:
         """Hand over media once, for any number of messages, and return its ``attachment_id``.
 
         Source: Meta docs, Attachment Upload API. The platform fetches an address for up to 75 s.
@@ -269,11 +272,12 @@ class MessengerClient:
             kind: ``image``, ``audio``, ``video`` or ``file``.
             url: Where the platform can fetch it.
             path: Or a file of at most 25 MB.
+            media: Or the content of one.
 
         Raises:
             MessengerError: It cannot be uploaded as given, or the platform refused or did not answer.
         """
-        message, files = attachment_parts(kind, url, path)
+        message, files = attachment_parts(kind, url, path, media)
         found = self._write(
             "take the attachment",
             "/me/message_attachments",

@@ -228,6 +228,22 @@ def ask_params() -> dict[str, Param]:
     }
 
 
+def params_of_test() -> dict[str, Param]:
+    """The form of ``otn_test_message``."""
+    content = broadcast_params()
+    return {
+        **{name: content[name] for name in ("topic", "text", "message", "page")},
+        "people": Param(
+            type="array",
+            items={"type": "integer"},
+            minItems=1,
+            title="People",
+            description="Our numbers of one to ten people whose 24 h window is open, one per line.",
+            section=_AUDIENCE,
+        ),
+    }
+
+
 def _labels() -> dict[str, Param]:
     texts = {
         "include_labels": ("With all of these labels", "One per line. Empty: everyone."),

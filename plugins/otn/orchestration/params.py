@@ -77,7 +77,7 @@ class BroadcastRequest:
         refuse_unknown(params, BROADCAST_KEYS)
         spec = CampaignSpec(
             key=read_key(params, "campaign"),
-            message=_message(params.get("text"), params.get("message")),
+            message=read_message(params.get("text"), params.get("message")),
             include_labels=read_labels(params, "include_labels"),
             exclude_labels=read_labels(params, "exclude_labels"),
             max_recipients=read_whole(params, "max_recipients", least=1),
@@ -176,7 +176,12 @@ def _refuse_contradiction(spec: CampaignSpec) -> None:
         )
 
 
-def _message(text: Any, message: Any) -> dict[str, Any]:
+def read_message(text: Any, message: Any) -> dict[str, Any]:
+    """Read the content, given either way.
+
+    Raises:
+        ParamError: neither or both are given, or it is none.
+    """
     if (text is None or text == "") == (message is None):
         both = "both" if message is not None else "neither"
         raise ParamError(f"Exactly one of 'text' and 'message' is needed, and {both} is given. Give one of them.")
