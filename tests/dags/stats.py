@@ -72,6 +72,7 @@ def configured(monkeypatch: pytest.MonkeyPatch, **settings: str) -> Iterator[Non
     yield
     for name in settings:
         monkeypatch.delenv(f"AIRFLOW__METRICS__{name.upper()}")
+    _hang_up()
     _initialise()
 
 
@@ -81,6 +82,18 @@ def _initialise() -> None:
     from airflow.sdk.observability.metrics import stats_utils
 
     stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+
+
+def _hang_up() -> None:
+    """A task's process ends, and its socket with it; this one goes on."""
+    from airflow._shared.observability.metrics import stats as of_core
+    from airflow.sdk._shared.observability.metrics import stats as of_tasks
+
+    for one in (of_core, of_tasks):
+        client = getattr(one._backend, "statsd", None)
+        if client is not None:
+            client.close()
+            one._backend = None
 
 
 def mapped(figures: dict[str, float], mapping: Path = MAPPING) -> dict[Series, float]:

@@ -31,15 +31,21 @@ def test_every_figure_is_that_of_the_report_and_no_datagram_names_a_person(
     monkeypatch.setenv("OTN_RECEIVER_URL", "")
     with listening(monkeypatch, statsd_influxdb_enabled=str(tags)) as statsd:
         run = airflow.run("otn_broadcast", **SPRING, max_recipients=10)
-        stage.sql("UPDATE otn.token SET opted_in_at = now() - interval '350 days', expires_at = now() + interval '9 days'")
+        stage.sql(
+            "UPDATE otn.token SET opted_in_at = now() - interval '350 days', expires_at = now() + interval '9 days'"
+        )
         stage.planned("autumn")
         watch, ingest = airflow.run("otn_watch"), airflow.run("otn_ingest")
         datagrams = statsd.datagrams()
     assert {run.state, watch.state, ingest.state} == {"success"}
     sent = [one for one in datagrams if one.startswith("airflow.otn.")]
     assert len(sent) == watch.xcom("count") + ingest.xcom("measure")
-    figures = mapped({name.removeprefix("airflow."): float(value.split("|")[0]) for name, value in
-                      (one.rsplit(":", 1) for one in sent)})
+    figures = mapped(
+        {
+            name.removeprefix("airflow."): float(value.split("|")[0])
+            for name, value in (one.rsplit(":", 1) for one in sent)
+        }
+    )
 
     page = stage.settings.page_id
     report, rest = run.xcom("report"), stage.report(stage.sql("SELECT max(id) FROM otn.campaign")[0][0])
@@ -49,9 +55,7 @@ def test_every_figure_is_that_of_the_report_and_no_datagram_names_a_person(
     assert report["refused"] > 0
     assert rest["waiting"] == 2
     assert labelled(figures, "airflow_otn_planned", "page", "topic") == {(page, "restock"): 12}
-    assert labelled(figures, "airflow_otn_refused", "page", "code") == {(page, "551-1545041"): report["refused"]} or (
-        labelled(figures, "airflow_otn_refused", "page", "code") == {(page, "551"): report["refused"]}
-    )
+    assert labelled(figures, "airflow_otn_refused", "page", "code") == {(page, "551-1545041"): report["refused"]}
     assert labelled(figures, "airflow_otn_quota_used", "page")[page] >= report["planned"]
     states = labelled(figures, "airflow_otn_campaigns", "page", "state")
     assert {state: n for (_, state), n in states.items() if n} == {"finished": 1, "sending": 1}
@@ -70,9 +74,7 @@ def test_every_figure_is_that_of_the_report_and_no_datagram_names_a_person(
     assert not [one for one in sent if "spring" in one or "autumn" in one]  # keys of campaigns have no end
 
 
-def test_a_task_that_runs_again_says_the_same(
-    airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_that_runs_again_says_the_same(airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.opt_in(5)
     stage.run(stage.planned())
     with listening(monkeypatch) as statsd:
@@ -88,7 +90,15 @@ def test_a_task_that_runs_again_says_the_same(
 def test_names_from_outside_are_no_part_of_a_name(
     airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = ["a.b", "x:1|c\nairflow.otn.page.halted.1", "page=1,topic=2", "8123456789012345", "other", "é" * 200, "topic-1"]
+    bad = [
+        "a.b",
+        "x:1|c\nairflow.otn.page.halted.1",
+        "page=1,topic=2",
+        "8123456789012345",
+        "other",
+        "é" * 200,
+        "topic-1",
+    ]
     for key in bad:
         stage.sql(
             "INSERT INTO otn.topic (page_id, key, title, payload, registered_at) VALUES (%s, %s, 'T', %s, now())",
@@ -110,6 +120,8 @@ def test_names_from_outside_are_no_part_of_a_name(
 
 class Refusing:
     """Somebody's own client, and it is broken."""
+
+    statsd = None
 
     def __getattr__(self, name: str) -> Any:
         def fail(*_: Any, **__: Any) -> None:
@@ -146,7 +158,12 @@ def test_without_stats_there_is_no_task(airflow: Airflow, monkeypatch: pytest.Mo
     measure, count = airflow.dag("otn_ingest").task_dict["measure"], airflow.dag("otn_watch").task_dict["count"]
     # The next run waits for them: stop words with the one, alarms with the other.
     assert [(one.retries, bool(one.execution_timeout)) for one in (measure, count)] == [(0, True)] * 2
-    assert not measure.upstream_task_ids | measure.downstream_task_ids | count.upstream_task_ids | count.downstream_task_ids
+    assert (
+        not measure.upstream_task_ids
+        | measure.downstream_task_ids
+        | count.upstream_task_ids
+        | count.downstream_task_ids
+    )
 
 
 class Collector(BaseHTTPRequestHandler):
@@ -170,7 +187,8 @@ from airflow.sdk.observability.metrics import stats_utils
 stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
 from otn.orchestration.metrics import send
 from otn.watch.metrics import METRICS, Figure
-print(send([Figure(one.name, 7, {tag: "x" for tag in one.tags}) for one in METRICS.values()]))
+took = send([Figure(one.name, 7, {tag: "x" for tag in one.tags}) for one in METRICS.values()])
+assert took == len(METRICS), took
 """
 
 
@@ -196,7 +214,6 @@ def test_open_telemetry_gets_them_with_tags_when_the_process_ends(there: bool) -
         [sys.executable, "-c", TASK_PROCESS], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == str(len(METRICS))
     if there:
         server.shutdown()
         server.server_close()

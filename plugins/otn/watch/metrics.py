@@ -28,19 +28,25 @@ MINUTELY = (
     Metric("otn.ingest.lag_seconds", (), "age of the oldest of them"),
     Metric("otn.quarantine", (), "events that could not be read and were not replayed"),
     Metric("otn.page.halted", ("page",), "1: nothing is sent for the page"),
-    Metric("otn.pace.used", ("page",), "calls of the last whole five minutes, as a part of what the page's pace allows"),
+    Metric(
+        "otn.pace.used", ("page",), "calls of the last whole five minutes, as a part of what the page's pace allows"
+    ),
     Metric("otn.pace.booked_seconds", ("page",), "how far ahead the page's schedule is taken"),
     Metric("otn.quota.used", ("page",), "calls of the last 24 hours"),
     Metric("otn.quota.allowed", ("page",), "calls that the platform allows in 24 hours; absent: not counted"),
     Metric("otn.campaigns", ("page", "state"), "campaigns by state"),
     Metric("otn.campaigns.late", ("page",), "campaigns that have not begun `late_after` their `send_at`"),
-    Metric("otn.alarms", ("page", "kind", "level"), "open alarms of `otn_watch` by kind; page `none`: the installation"),
+    Metric(
+        "otn.alarms", ("page", "kind", "level"), "open alarms of `otn_watch` by kind; page `none`: the installation"
+    ),
 )
 # Each quarter of an hour, by otn_watch: walks over recipients and consents.
 QUARTERLY = (
     Metric("otn.counted_at", (), "when the figures of each quarter of an hour were read, in seconds since 1970"),
     Metric("otn.planned", ("page", "topic"), "people of campaigns that are under way or ended within a day"),
-    Metric("otn.recipients", ("page", "topic", "outcome"), "the same people by what became of them; `unknown`: in doubt"),
+    Metric(
+        "otn.recipients", ("page", "topic", "outcome"), "the same people by what became of them; `unknown`: in doubt"
+    ),
     Metric("otn.refused", ("page", "code"), "the refused among them by the platform's code, `code-subcode`"),
     Metric("otn.consents", ("page", "topic"), "opt-ins in stock: not expired, not held by a campaign"),
     Metric("otn.consents.dying", ("page", "topic"), "of those, what ends within 30 days; without people who said stop"),
