@@ -1,7 +1,7 @@
 """The tasks that hand figures to Airflow's stats: ``measure`` of ``otn_ingest``, ``count`` of ``otn_watch``.
 
-Neither ever turns a run red or is tried again: the next run of either DAG waits for this one, and a figure that is missing
-is seen by the age of ``otn.measured_at`` and ``otn.counted_at``.
+Neither turns a run red or is tried again: the next run of either DAG waits for this one, and what is missing is seen by
+the age of ``otn.measured_at`` and ``otn.counted_at``.
 """
 
 from __future__ import annotations

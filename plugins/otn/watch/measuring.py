@@ -82,7 +82,7 @@ def count(engine: Engine) -> list[Figure]:
         *_figures("otn.recipients", ("page", "topic", "outcome"), outcomes),
         *_figures("otn.refused", ("page", "code"), refused),
         *_figures("otn.consents", ("page", "topic"), unspent),
-        *_figures("otn.consents.dying", ("page", "topic"), dying),
+        *_figures("otn.consents_dying", ("page", "topic"), dying),
         Figure("otn.counted_at", moment),
     ]
 
@@ -114,7 +114,7 @@ def _campaigns(rows: Iterable[Any], pages: Mapping[int, str]) -> Iterable[Figure
         states[pages[row.page_id], row.state] += row.campaigns
         late[(pages[row.page_id],)] += row.late
     yield from _figures("otn.campaigns", ("page", "state"), states)
-    yield from _figures("otn.campaigns.late", ("page",), late)
+    yield from _figures("otn.campaigns_late", ("page",), late)
 
 
 def _alarms(rows: Iterable[Any], pages: Mapping[int, str]) -> Iterable[Figure]:

@@ -35,7 +35,7 @@ MINUTELY = (
     Metric("otn.quota.used", ("page",), "calls of the last 24 hours"),
     Metric("otn.quota.allowed", ("page",), "calls that the platform allows in 24 hours; absent: not counted"),
     Metric("otn.campaigns", ("page", "state"), "campaigns by state"),
-    Metric("otn.campaigns.late", ("page",), "campaigns that have not begun `late_after` their `send_at`"),
+    Metric("otn.campaigns_late", ("page",), "campaigns that have not begun `late_after` their `send_at`"),
     Metric(
         "otn.alarms", ("page", "kind", "level"), "open alarms of `otn_watch` by kind; page `none`: the installation"
     ),
@@ -49,7 +49,7 @@ QUARTERLY = (
     ),
     Metric("otn.refused", ("page", "code"), "the refused among them by the platform's code, `code-subcode`"),
     Metric("otn.consents", ("page", "topic"), "opt-ins in stock: not expired, not held by a campaign"),
-    Metric("otn.consents.dying", ("page", "topic"), "of those, what ends within 30 days; without people who said stop"),
+    Metric("otn.consents_dying", ("page", "topic"), "of those, what ends within 30 days; without people who said stop"),
 )
 METRICS: Mapping[str, Metric] = {one.name: one for one in (*MINUTELY, *QUARTERLY)}
 
