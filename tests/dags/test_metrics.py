@@ -55,7 +55,7 @@ def test_every_figure_is_that_of_the_report_and_no_datagram_names_a_person(
     assert report["refused"] > 0
     assert rest["waiting"] == 2
     assert labelled(figures, "airflow_otn_planned", "page", "topic") == {(page, "restock"): 12}
-    assert labelled(figures, "airflow_otn_refused", "page", "code") == {(page, "551-1545041"): report["refused"]}
+    assert labelled(figures, "airflow_otn_refused", "page", "code") == {(page, "551"): report["refused"]}
     assert labelled(figures, "airflow_otn_quota_used", "page")[page] >= report["planned"]
     states = labelled(figures, "airflow_otn_campaigns", "page", "state")
     assert {state: n for (_, state), n in states.items() if n} == {"finished": 1, "sending": 1}
