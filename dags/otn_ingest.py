@@ -9,6 +9,7 @@ from airflow.sdk import DAG
 from otn.orchestration.defaults import DEFAULT_ARGS
 from otn.orchestration.ingesting import ingest
 from otn.orchestration.landing import is_set, land
+from otn.orchestration.metrics import is_on, measure
 
 with DAG(
     dag_id="otn_ingest",
@@ -23,3 +24,5 @@ with DAG(
     ingest()
     if is_set():  # beside it, not behind: neither waits for the other, and each turns the run red
         land()
+    if is_on():
+        measure()

@@ -7,6 +7,7 @@ from pathlib import Path
 from airflow.sdk import DAG
 
 from otn.orchestration.defaults import DEFAULT_ARGS
+from otn.orchestration.metrics import count, is_on
 from otn.orchestration.watching import deletions, look, tell
 
 with DAG(
@@ -21,3 +22,5 @@ with DAG(
 ):
     deletions()
     look() >> tell()
+    if is_on():
+        count()
