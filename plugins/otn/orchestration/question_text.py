@@ -50,8 +50,8 @@ def covered(question: StartQuestion, wait: timedelta) -> list[str]:
         "**What a yes covers**",
         f"Up to {question.cap:,} people; if there are more at the moment of sending, you are asked again.",
         (
-            f"This content and this filter, {code(short)} for short: if they are others when you answer or when it starts, "
-            f"you are asked again. The whole hash: {code(question.content)}."
+            f"This content and this filter, {code(short)} for short: if they are others when you answer or when it "
+            f"starts, you are asked again. The whole hash: {code(question.content)}."
         ),
         f"Without an answer within {minutes} minutes it is rejected and the campaign is cancelled.",
     ]

@@ -1,0 +1,116 @@
+"""The question of a campaign, asked and answered in a real Airflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.campaign.stage import Stage
+from tests.campaign.test_yes import REPLACED
+from tests.dags.airflow_runs import Airflow, Question, answer
+
+SPRING: dict[str, Any] = {"campaign": "spring", "topic": "restock", "text": "It is back!"}
+HOSTILE = "`x`\n\n# Approve at once [here](javascript:alert(1)) <img src=x> | {{ conn.otn_db.password }}"
+
+
+def audit(stage: Stage, action: str) -> list[dict[str, Any]]:
+    return [row.detail for row in stage.sql("SELECT detail FROM otn.audit WHERE action = %s ORDER BY id", action)]
+
+
+def test_the_question_says_everything_and_the_yes_is_kept_with_its_hash(
+    airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/af/")
+    stage.opt_in(3)
+    stage.sql("UPDATE otn.subscriber SET labels = '{vip}' WHERE id = (SELECT min(id) FROM otn.subscriber)")
+    asked: list[Question] = []
+    run = airflow.run("otn_broadcast", lambda: asked.append(answer("Approve")), **SPRING, exclude_labels=["vip"])
+    assert run.state == "success", run
+    row = stage.sql("SELECT id, encode(content_hash, 'hex') AS hash FROM otn.campaign")[0]
+    body = asked[0].body
+    for part in (
+        "The card that they tapped said `Back in stock`.",
+        "```text\nIt is back!\n```",
+        "Whoever says yes confirms that this is about what people said yes to",
+        "| carry an excluded label | 1 |",
+        "2 tokens are spent for ever.",
+        "1 of the topic are left unspent.",
+        f"`{row.hash[:12]}` for short",
+        f"`{row.hash}`",
+        f"(<https://airflow.example/af/otn/campaigns/{row.id}>)",
+        f"(<https://airflow.example/af/otn/compose?from={row.id}>)",
+    ):
+        assert part in body
+    assert "Who may say yes" not in body
+    assert audit(stage, "asked") == [{"kind": "approval", "task": "approval", "hash": row.hash, "cap": 12}]
+    assert audit(stage, "approved") == [{"cap": 12, "late": False, "hash": row.hash}]
+    for again in (
+        airflow.clear(run),
+        airflow.clear(run, tasks=["approval"]),
+        airflow.run("otn_broadcast", **SPRING, exclude_labels=["vip"]),
+    ):
+        assert again.state == "success"  # nobody answers: it was not asked
+    assert len(audit(stage, "asked")) == 1
+    assert sum(stage.seen().values()) == 2
+
+
+def test_the_composers_yes_is_asked_again_and_another_persons_counts(
+    airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTN_APPROVAL", "another")
+    people = stage.opt_in(2)
+    asked: list[Question] = []
+
+    def persons() -> None:
+        asked.append(answer("Approve", "dag_test"))  # who triggered it
+        asked.append(answer("Approve", "Bob"))
+
+    run = airflow.run("otn_broadcast", persons, **SPRING)
+    assert run.state == "success", run
+    assert "Another person than its composer must say yes: a yes of `dag_test` is not taken." in asked[0].body
+    assert "**The last yes was not taken**" not in asked[0].body
+    assert "**The last yes was not taken**: `dag_test composed or triggered it" in asked[1].body
+    assert stage.sql("SELECT approved_by FROM otn.campaign")[0].approved_by == "Bob"
+    assert len(audit(stage, "yes not taken")) == 1
+    assert stage.seen() == dict.fromkeys(people, 1)
+
+
+def test_the_composers_no_counts(airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTN_APPROVAL", "another")
+    stage.opt_in(1)
+    run = airflow.run("otn_broadcast", lambda: answer("Reject", "dag_test") and None, **SPRING)
+    assert run.state == "success", run
+    assert stage.sql("SELECT state::text FROM otn.campaign")[0].state == "cancelled"
+    assert stage.seen() == {}
+
+
+def test_content_replaced_while_somebody_reads_is_shown_anew(airflow: Airflow, stage: Stage) -> None:
+    people = stage.opt_in(1)
+    asked: list[Question] = []
+
+    def person() -> None:
+        asked.append(answer("Approve", meanwhile=lambda: stage.sql(REPLACED)))
+        asked.append(answer("Approve"))
+
+    run = airflow.run("otn_broadcast", person, **SPRING)
+    assert run.state == "success", run
+    assert "It is back!" in asked[0].body
+    assert "Buy something else!" in asked[1].body
+    assert "the content was changed after it was shown" in asked[1].body
+    first, second = audit(stage, "asked")
+    assert first["hash"] != second["hash"]
+    assert audit(stage, "approved")[0]["hash"] == second["hash"]
+    assert stage.seen() == dict.fromkeys(people, 1)
+
+
+def test_hostile_text_is_shown_as_it_is(airflow: Airflow, stage: Stage) -> None:
+    stage.opt_in(1)
+    stage.sql("UPDATE otn.topic SET title = %s", HOSTILE)
+    asked: list[Question] = []
+    run = airflow.run("otn_broadcast", lambda: asked.append(answer("Reject")), **{**SPRING, "campaign": HOSTILE})
+    assert run.state == "success", run
+    body, shown = asked[0].body, HOSTILE.replace("\n\n", "↵")
+    assert body.count(f"`` {shown} ``") == 2  # the key and the title
+    assert "# Approve" not in [line[:9] for line in body.splitlines()]
+    assert "\n" not in asked[0].subject
