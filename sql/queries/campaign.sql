@@ -78,6 +78,12 @@ WHERE q.campaign_id = :campaign_id AND q.action = 'asked'
   AND EXISTS (SELECT FROM otn.campaign c WHERE c.id = q.campaign_id AND c.planned_at IS NULL)
 ORDER BY q.id DESC LIMIT 1;
 
+-- name: question_of_task^
+-- The first one: its words stay in Airflow when the task is cleared or tried again, so a yes is bound to them.
+SELECT at, actor, detail FROM otn.audit
+WHERE campaign_id = :campaign_id AND action = 'asked' AND detail ->> 'dag' = :dag AND detail ->> 'run' = :run AND detail ->> 'task' = :task
+ORDER BY id LIMIT 1;
+
 -- name: yes_not_taken$
 -- Whoever is asked again reads why; after a yes that counts there is nothing to tell.
 SELECT CASE WHEN action = 'yes not taken' THEN detail ->> 'why' END FROM otn.audit

@@ -8,7 +8,7 @@ import pytest
 
 from otn.campaign import approval as approvals
 from otn.campaign import plan
-from otn.campaign.approval import StartQuestion, YesNotTakenError
+from otn.campaign.approval import Asking, StartQuestion, YesNotTakenError
 from otn.campaign.approvers import Approvers, Person, Voice
 from otn.campaign.plan import NotStartableError
 from otn.database import transaction
@@ -18,6 +18,7 @@ from tests.clean import database, emptied_url
 
 __all__ = ["database", "emptied_url"]
 
+HERE = Asking("otn_broadcast", "m1", "approval")
 ANOTHER = Approvers(another=True)
 REPLACED = """
 ALTER TABLE otn.campaign DISABLE TRIGGER campaign_content_is_frozen;
@@ -104,13 +105,36 @@ def test_a_question_waits_until_a_yes_that_counts_or_a_no(stage: Stage) -> None:
     campaign = opened(stage).id
     assert waiting(stage, campaign) is None
     question = asked(stage, campaign)
-    approvals.note_question(stage.engine, campaign, question, actor="anna (otn_broadcast m1)", task="approval")
+    approvals.note_question(stage.engine, campaign, question, actor="anna (otn_broadcast m1)", by=HERE)
     found = waiting(stage, campaign)
     assert found is not None
-    assert (found.actor, found.task, found.cap) == ("anna (otn_broadcast m1)", "approval", 10)
+    assert (found.actor, found.by, found.cap) == ("anna (otn_broadcast m1)", HERE, 10)
     assert found.content == question.content
     with pytest.raises(YesNotTakenError):
         approvals.approve(stage.engine, campaign, actor="x", cap=10, voice=Voice(Person("anna"), None, ANOTHER))
     assert waiting(stage, campaign) is not None
     approvals.reject(stage.engine, campaign, actor="anna", reason="rejected")
     assert waiting(stage, campaign) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "fits"),
+    [
+        ({}, True),
+        ({"expected": 11}, True),
+        ({"expected": 12}, False),
+        ({"content": "b"}, False),
+        ({"kind": "late"}, False),
+        ({"late": True}, False),
+    ],
+)
+def test_what_was_shown_once_answers_only_the_same_question(stage: Stage, now: dict[str, Any], fits: bool) -> None:
+    campaign = opened(stage).id
+    first: dict[str, Any] = {"kind": "approval", "expected": 1, "cap": 11, "content": "a"}
+    for question in (StartQuestion(**first), StartQuestion("over_cap", 50, 60)):
+        approvals.note_question(stage.engine, campaign, question, actor="x", by=HERE)
+    shown = approvals.asked_by(stage.engine, campaign, HERE)
+    assert shown is not None
+    assert shown.cap == 11
+    assert shown.fits(StartQuestion(**first | now)) is fits
+    assert approvals.asked_by(stage.engine, campaign, Asking("otn_broadcast", "m2", "approval")) is None

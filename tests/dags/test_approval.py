@@ -14,6 +14,9 @@ SPRING: dict[str, Any] = {"campaign": "spring", "topic": "restock", "text": "It 
 HOSTILE = "`x`\n\n# Approve at once [here](javascript:alert(1)) <img src=x> | {{ conn.otn_db.password }}"
 
 
+TITLE_LIMIT = 65
+
+
 def audit(stage: Stage, action: str) -> list[dict[str, Any]]:
     return [row.detail for row in stage.sql("SELECT detail FROM otn.audit WHERE action = %s ORDER BY id", action)]
 
@@ -43,7 +46,8 @@ def test_the_question_says_everything_and_the_yes_is_kept_with_its_hash(
     ):
         assert part in body
     assert "Who may say yes" not in body
-    assert audit(stage, "asked") == [{"kind": "approval", "task": "approval", "hash": row.hash, "cap": 12}]
+    here = {"dag": run.dag_id, "run": run.run_id, "task": "approval"}
+    assert audit(stage, "asked") == [{**here, "kind": "approval", "late": False, "hash": row.hash, "cap": 12}]
     assert audit(stage, "approved") == [{"cap": 12, "late": False, "hash": row.hash}]
     for again in (
         airflow.clear(run),
@@ -69,20 +73,12 @@ def test_the_composers_yes_is_asked_again_and_another_persons_counts(
     run = airflow.run("otn_broadcast", persons, **SPRING)
     assert run.state == "success", run
     assert "Another person than its composer must say yes: a yes of `dag_test` is not taken." in asked[0].body
-    assert "**The last yes was not taken**" not in asked[0].body
-    assert "**The last yes was not taken**: `dag_test composed or triggered it" in asked[1].body
+    assert asked[1].body == asked[0].body  # Airflow keeps the words of a question
     assert stage.sql("SELECT approved_by FROM otn.campaign")[0].approved_by == "Bob"
-    assert len(audit(stage, "yes not taken")) == 1
+    assert audit(stage, "yes not taken") == [
+        {"why": "dag_test composed or triggered it, and another person must say yes"}
+    ]
     assert stage.seen() == dict.fromkeys(people, 1)
-
-
-def test_the_composers_no_counts(airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTN_APPROVAL", "another")
-    stage.opt_in(1)
-    run = airflow.run("otn_broadcast", lambda: answer("Reject", "dag_test") and None, **SPRING)
-    assert run.state == "success", run
-    assert stage.sql("SELECT state::text FROM otn.campaign")[0].state == "cancelled"
-    assert stage.seen() == {}
 
 
 def test_content_replaced_while_somebody_reads_is_shown_anew(airflow: Airflow, stage: Stage) -> None:
@@ -96,6 +92,7 @@ def test_content_replaced_while_somebody_reads_is_shown_anew(airflow: Airflow, s
     run = airflow.run("otn_broadcast", person, **SPRING)
     assert run.state == "success", run
     assert "It is back!" in asked[0].body
+    assert [question.task for question in asked] == ["approval", "start_check"]
     assert "Buy something else!" in asked[1].body
     assert "the content was changed after it was shown" in asked[1].body
     first, second = audit(stage, "asked")
@@ -104,13 +101,20 @@ def test_content_replaced_while_somebody_reads_is_shown_anew(airflow: Airflow, s
     assert stage.seen() == dict.fromkeys(people, 1)
 
 
-def test_hostile_text_is_shown_as_it_is(airflow: Airflow, stage: Stage) -> None:
+def test_hostile_text_is_shown_as_it_is_and_the_composers_no_counts(
+    airflow: Airflow, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTN_APPROVAL", "another")
     stage.opt_in(1)
-    stage.sql("UPDATE otn.topic SET title = %s", HOSTILE)
+    stage.sql("UPDATE otn.topic SET title = %s", HOSTILE[:TITLE_LIMIT])
     asked: list[Question] = []
-    run = airflow.run("otn_broadcast", lambda: asked.append(answer("Reject")), **{**SPRING, "campaign": HOSTILE})
+    conf = {**SPRING, "campaign": HOSTILE}
+    run = airflow.run("otn_broadcast", lambda: asked.append(answer("Reject", "dag_test")), **conf)
     assert run.state == "success", run
     body, shown = asked[0].body, HOSTILE.replace("\n\n", "↵")
-    assert body.count(f"`` {shown} ``") == 2  # the key and the title
-    assert "# Approve" not in [line[:9] for line in body.splitlines()]
+    assert f"Campaign `` {shown} ``" in body
+    assert f"said `` {shown[: TITLE_LIMIT - 1]} ``." in body
+    assert not [line for line in body.splitlines() if line.startswith("#")]
     assert "\n" not in asked[0].subject
+    assert stage.sql("SELECT state::text FROM otn.campaign")[0].state == "cancelled"
+    assert stage.seen() == {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -45,22 +45,46 @@ class StartQuestion:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """The task that asks, as Airflow names it.
+
+    Args:
+        dag: its DAG.
+        run: its run.
+        task: itself.
+    """
+
+    dag: str
+    run: str
+    task: str
+
+
+@dataclass(frozen=True)
 class Asked:
-    """A question that waits for its answer.
+    """A question as it was shown.
 
     Args:
         at: since when.
         actor: whose run asks, as ``name (dag run)``.
-        task: of that run.
+        by: the task that asks.
+        kind: see ``StartQuestion``.
+        late: about a late start too.
         content: hash of what was shown.
-        cap: people at most that a yes would cover.
+        cap: people at most that a yes covers.
     """
 
     at: datetime
     actor: str
-    task: str
+    by: Asking
+    kind: str
+    late: bool
     content: str
     cap: int
+
+    def fits(self, question: StartQuestion) -> bool:
+        """Whether a yes to it would answer what must be asked now."""
+        same = (self.kind, self.late, self.content) == (question.kind, question.late, question.content)
+        return same and question.expected <= self.cap
 
 
 def content_of(connection: PsycopgConnection, campaign_id: int) -> str:
@@ -135,7 +159,7 @@ def _cap(expected: int) -> int:
     return expected + max(CAP_TOLERANCE_PEOPLE, int(expected * CAP_TOLERANCE))
 
 
-def note_question(engine: Engine, campaign_id: int, question: StartQuestion, *, actor: str, task: str) -> None:
+def note_question(engine: Engine, campaign_id: int, question: StartQuestion, *, actor: str, by: Asking) -> None:
     """Write down that somebody is asked, and about what.
 
     Args:
@@ -143,19 +167,40 @@ def note_question(engine: Engine, campaign_id: int, question: StartQuestion, *, 
         campaign_id: ``otn.campaign.id``.
         question: what is asked.
         actor: whose run asks.
-        task: of that run.
+        by: the task that asks.
     """
-    detail = {"kind": question.kind, "task": task, "hash": question.content, "cap": question.cap}
+    detail = {
+        **asdict(by),
+        "kind": question.kind,
+        "late": question.late,
+        "hash": question.content,
+        "cap": question.cap,
+    }
     with transaction(engine) as connection:
         audit(connection, actor, "asked", lock(connection, campaign_id), detail)
 
 
 def waiting_question(connection: PsycopgConnection, campaign_id: int) -> Asked | None:
     """The latest question about a campaign, if nobody has answered it for good."""
-    row = queries("campaign").waiting_question(connection, campaign_id=campaign_id)
+    return _asked(queries("campaign").waiting_question(connection, campaign_id=campaign_id))
+
+
+def asked_by(engine: Engine, campaign_id: int, by: Asking) -> Asked | None:
+    """What this task has shown: Airflow keeps the words of its first question, whatever it asks later.
+
+    Source: ``upsert_hitl_detail`` of Airflow 3.3 (execution API, ``routes/hitl.py``), which only empties the answer of
+    a question that is there; a cleared or retried task takes its question along.
+    """
+    with transaction(engine) as connection:
+        return _asked(queries("campaign").question_of_task(connection, campaign_id=campaign_id, **asdict(by)))
+
+
+def _asked(row: Any) -> Asked | None:
     if row is None:
         return None
-    return Asked(row.at, row.actor, row.detail["task"], row.detail["hash"], int(row.detail["cap"]))
+    told = row.detail
+    by = Asking(told["dag"], told["run"], told["task"])
+    return Asked(row.at, row.actor, by, told["kind"], told["late"], told["hash"], told["cap"])
 
 
 def why_again(engine: Engine, campaign_id: int) -> str | None:

@@ -10,6 +10,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import XComArg
 from airflow.sdk.exceptions import TaskAwaitingInput
 
+from otn.errors import UsageError
 from otn.orchestration.runs import actor, stop_run
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 LONGEST_WAIT = timedelta(hours=2)
 SHORTEST_WAIT = timedelta(minutes=1)
 EVERY_QUESTION = frozenset({"approval", "late", "over_cap"})
+
+
+class StaleQuestionError(UsageError):
+    """What must be asked is not what this task showed. Trigger the campaign again with the same key: that run asks."""
 
 
 class CampaignApproval(ApprovalOperator):
@@ -47,7 +52,7 @@ class CampaignApproval(ApprovalOperator):
 
     def execute(self, context: Any) -> dict[str, Any] | None:
         """Ask, or go on at once."""
-        from otn.campaign.approval import note_question, start_question
+        from otn.campaign.approval import Asking, asked_by, note_question, start_question
         from otn.orchestration.hook import make_engine
         from otn.orchestration.preview import Preview, one_line
 
@@ -57,6 +62,11 @@ class CampaignApproval(ApprovalOperator):
         if question is None or question.kind not in self.questions:
             self.log.info("There is nothing to ask.")
             return None
+        run = context["dag_run"]
+        by = Asking(dag=run.dag_id, run=run.run_id, task=self.task_id)
+        shown = asked_by(engine, self.campaign_id, by)
+        if shown and not shown.fits(question):
+            return self._leave_to_others()
         preview = Preview.of_campaign(engine, self.campaign_id)
         self.response_timeout = response_time(question, preview.send_at, datetime.now(UTC))
         self.subject = f"Send “{one_line(preview.campaign)}” to {question.expected:,} people?"
@@ -64,9 +74,10 @@ class CampaignApproval(ApprovalOperator):
         try:
             return super().execute(context)  # type: ignore[no-any-return]
         except TaskAwaitingInput as waiting:
-            note_question(engine, self.campaign_id, question, actor=actor(context), task=self.task_id)
+            note_question(engine, self.campaign_id, question, actor=actor(context), by=by)
             kind = "late" if question.late else question.kind
-            covered = {"cap": question.cap, "kind": kind, "content": question.content}
+            cap = shown.cap if shown else question.cap
+            covered = {"cap": cap, "kind": kind, "content": question.content}
             waiting.kwargs = {**(waiting.kwargs or {}), **covered}
             raise
 
@@ -111,6 +122,16 @@ class CampaignApproval(ApprovalOperator):
             reject(engine, self.campaign_id, actor=person.name if person else "airflow", reason=reason)
             self.log.warning("The campaign is cancelled: %s.", reason)
         return super().execute_complete(context, event)  # type: ignore[no-any-return]
+
+    def _leave_to_others(self) -> None:
+        """What was shown here is not what must be asked now, and Airflow would show it again.
+
+        Raises:
+            StaleQuestionError: no task after this one asks.
+        """
+        if self.questions == EVERY_QUESTION:
+            raise StaleQuestionError
+        self.log.warning("What must be asked is not what was shown here any more: start_check asks it.")
 
     def _body(self, context: Mapping[str, Any], question: StartQuestion, preview: str, wait: timedelta) -> str:
         from otn.campaign.approval import why_again

@@ -42,7 +42,6 @@ class OtnRetryPolicy(RetryPolicy):
         if isinstance(exception, SchemaBehindError):
             return RetryDecision.retry(AWAY_DELAY, "this code waits for `otn migrate`")
         if isinstance(exception, YesNotTakenError):
-            # A question that was asked keeps its words in Airflow: only another try can tell what is new.
             return RetryDecision.retry(ASK_AGAIN_DELAY, str(exception))
         passing = isinstance(exception, DatabaseError) and exception.passing
         if isinstance(exception, OtnError) and not isinstance(exception, DatabaseError):
