@@ -66,7 +66,8 @@ class CampaignApproval(ApprovalOperator):
         by = Asking(dag=run.dag_id, run=run.run_id, task=self.task_id)
         shown = asked_by(engine, self.campaign_id, by)
         if shown and not shown.fits(question):
-            return self._leave_to_others()
+            self._leave_to_others()
+            return None
         preview = Preview.of_campaign(engine, self.campaign_id)
         self.response_timeout = response_time(question, preview.send_at, datetime.now(UTC))
         self.subject = f"Send “{one_line(preview.campaign)}” to {question.expected:,} people?"
