@@ -65,11 +65,40 @@ UPDATE otn.campaign SET approved_at = clock_timestamp(), approved_by = :actor, a
        approved_late = approved_late OR :late
 WHERE id = :campaign_id;
 
+-- name: approved_content$
+-- A yes is bound to what was shown: the hash stands with the yes in the audit, where nobody can change it.
+SELECT detail ->> 'hash' FROM otn.audit WHERE campaign_id = :campaign_id AND action = 'approved' ORDER BY id DESC LIMIT 1;
+
+-- name: waiting_question^
+-- The latest question that no yes and no no has ended. A yes that does not count ends nothing: it is asked again.
+SELECT q.at, q.actor, q.detail FROM otn.audit q
+WHERE q.campaign_id = :campaign_id AND q.action = 'asked'
+  AND NOT EXISTS (SELECT FROM otn.audit a WHERE a.campaign_id = q.campaign_id AND a.id > q.id
+                    AND a.action IN ('approved', 'rejected', 'cancelled'))
+  AND EXISTS (SELECT FROM otn.campaign c WHERE c.id = q.campaign_id AND c.planned_at IS NULL)
+ORDER BY q.id DESC LIMIT 1;
+
+-- name: question_of_task^
+-- The first one: its words stay in Airflow when the task is cleared or tried again, so a yes is bound to them.
+SELECT at, actor, detail FROM otn.audit
+WHERE campaign_id = :campaign_id AND action = 'asked' AND detail ->> 'dag' = :dag AND detail ->> 'run' = :run AND detail ->> 'task' = :task
+ORDER BY id LIMIT 1;
+
+-- name: yes_not_taken$
+-- Whoever is asked again reads why; after a yes that counts there is nothing to tell.
+SELECT CASE WHEN action = 'yes not taken' THEN detail ->> 'why' END FROM otn.audit
+WHERE campaign_id = :campaign_id AND action IN ('approved', 'yes not taken') ORDER BY id DESC LIMIT 1;
+
 -- name: count_audience
 -- Planned and left out, by reason, as of now, and how many of the tokens end within 30 days anyway; the plan reads the same
 -- function, and a million people are walked over once.
 SELECT reason, count(*) AS people, count(*) FILTER (WHERE expires_at < now() + interval '30 days') AS dying
 FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients) GROUP BY reason;
+
+-- name: count_unspent$
+-- The stock from which a campaign would take its tokens: alive, and neither spent nor planned nor in doubt.
+SELECT count(*) FROM otn.token k LEFT JOIN otn.recipient r ON r.token_id = k.id AND r.holds_token
+WHERE k.topic_id = :topic_id AND k.token_encrypted IS NOT NULL AND k.expires_at > now() AND r.token_id IS NULL;
 
 -- name: lock_planning^
 -- Two campaigns that plan at once would pick the same tokens; the second waits and then sees them as reserved.

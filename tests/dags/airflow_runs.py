@@ -126,13 +126,14 @@ class Question:
     waits: timedelta
 
 
-def answer(choice: str, name: str = "Ada") -> Question:
-    """Wait for a question and answer it as the UI's route does."""
+def answer(choice: str, name: str = "Ada", *, meanwhile: Callable[[], object] = lambda: None) -> Question:
+    """Wait for a question, let something happen, and answer it as the UI's route does."""
     from airflow.models.trigger import handle_event_submit
     from airflow.triggers.base import TriggerEvent
 
     with _question() as (ti, detail, session):
         question = Question(ti.task_id, detail.subject, detail.body, ti.trigger_timeout - datetime.now(UTC))
+        meanwhile()
         detail.chosen_options = [choice]
         detail.params_input = {}
         detail.responded_by = {"id": name.lower(), "name": name}

@@ -10,6 +10,12 @@ from otn.campaign.model import Audience
 from otn.database import Engine, queries, transaction
 
 
+def unspent(engine: Engine, topic_id: int) -> int:
+    """Tokens of a topic that a campaign could still spend, whoever holds them."""
+    with transaction(engine) as connection:
+        return int(queries("campaign").count_unspent(connection, topic_id=topic_id))
+
+
 def count(
     engine: Engine,
     *,

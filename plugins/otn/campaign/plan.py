@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from otn.campaign.approval import is_changed
 from otn.campaign.model import CampaignState
 from otn.campaign.state import lock
 from otn.database import Engine, queries, transaction
@@ -58,6 +59,11 @@ def plan(engine: Engine, campaign_id: int, *, messages_per_second: float | None)
             raise NotStartableError(
                 f"The campaign {campaign.key!r} is {campaign.state} and cannot be planned. "
                 "Approve it, or trigger it again once it may start."
+            )
+        if is_changed(connection, campaign):
+            raise NotStartableError(
+                f"What the campaign {campaign.key!r} says, or to whom, is not what was approved. "
+                "Trigger it again with the same key: it asks again."
             )
         queries("campaign").lock_planning(connection, page_id=campaign.page_id)
         row = queries("campaign").plan_recipients(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Path, Request
 from starlette.responses import HTMLResponse
 
+from otn.campaign.approval import SHORT_HASH, Asked, content_of, waiting_question
+from otn.campaign.approvers import composers
 from otn.campaign.control import RESUMABLE
 from otn.campaign.model import CampaignState
 from otn.campaign.report import ENDED
@@ -30,6 +33,7 @@ RUNS_SHOWN = 10
 LITTLE_PATIENCE_S = 0.03
 SETTLED_AFTER = timedelta(hours=1)  # the platform reports deliveries within minutes
 CampaignNumber = Annotated[int, Path(ge=1, le=2**63 - 1)]
+_ASKED = (CampaignState.AWAITING_APPROVAL, CampaignState.SCHEDULED)
 SAID = {
     "paused": "Paused. Calls under way end within seconds; everyone else keeps waiting, their consents unspent.",
     "was_paused": "Somebody had paused it already. Everyone who waits keeps waiting.",
@@ -130,6 +134,8 @@ def live(engine: Engine, row: Any) -> dict[str, Any]:
     figures = counted.figures if counted else None
     with transaction(engine) as connection:
         history = timeline.entries(connection, row)
+        question = waiting_question(connection, row.id) if row.state in _ASKED else None
+        content = content_of(connection, row.id)
         runs = list(queries("console").runs_seen(connection, campaign_id=row.id, most=RUNS_SHOWN))
     # Counted before the campaign came into its present state, they would speak of another one.
     settled = figures is not None and figures.state == row.state
@@ -143,6 +149,11 @@ def live(engine: Engine, row: Any) -> dict[str, Any]:
         "refusals": _refusals(figures),
         "chart": standing.sends_chart(figures),
         "history": history,
+        "question": question,
+        "composer": " and ".join(sorted(composers(row.created_by, None))),
+        "asked_link": _asked_link(question),
+        "content": content,
+        "short": content[:SHORT_HASH],
         "runs": runs,
         "reasons": reasons,
         "standing": standing,
@@ -152,6 +163,14 @@ def live(engine: Engine, row: Any) -> dict[str, Any]:
         "ways": standing.ways(row, figures, aftermath),
         "over": settled and aftermath is not None and _is_over(row),
     }
+
+
+def _asked_link(question: Asked | None) -> str | None:
+    """Airflow's page of a question, below the address of Airflow."""
+    if question is None:
+        return None
+    run = standing.run_path("", question.by.dag, question.by.run)
+    return f"{run}/tasks/{quote(question.by.task, safe='')}/required_actions"
 
 
 def _refusals(figures: Figures | None) -> list[tuple[Refusal, str]]:

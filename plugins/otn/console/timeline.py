@@ -118,6 +118,8 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "opened": _opened,
     "approved": _approved,
     "rejected": _rejected,
+    "asked": lambda detail: f"Asked for a yes for up to {words.people(detail.get('cap', 0))}.",
+    "yes not taken": lambda detail: f"Said yes, which did not count{_because(detail.get('why'))}.",
     "paused": lambda detail: f"Paused{_because(detail.get('reason'))}.",
     "resumed": lambda detail: f"Resumed; it was {words.state(str(detail.get('from')))}.",
     "cancelled": _cancelled,

@@ -10,29 +10,28 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import XComArg
 from airflow.sdk.exceptions import TaskAwaitingInput
 
-from otn.orchestration.runs import stop_run
+from otn.errors import UsageError
+from otn.orchestration.runs import actor, stop_run
 
 if TYPE_CHECKING:
     from otn.campaign.approval import StartQuestion
-    from otn.orchestration.preview import Preview
+    from otn.campaign.approvers import Person
 
 LONGEST_WAIT = timedelta(hours=2)
 SHORTEST_WAIT = timedelta(minutes=1)
 EVERY_QUESTION = frozenset({"approval", "late", "over_cap"})
 
-_WHY = {
-    "approval": "Nothing is sent before somebody says yes.",
-    "late": "It starts later than `send_at` + `late_after`: does it still make sense?",
-    "over_cap": "More people would get it now than the first yes covered.",
-}
+
+class StaleQuestionError(UsageError):
+    """What must be asked is not what this task showed. Trigger the campaign again with the same key: that run asks."""
 
 
 class CampaignApproval(ApprovalOperator):
     """Asks, if there is something to ask; decided when it runs, not when the DAG is read.
 
     The text of the question is made after Airflow rendered its templates, so that nothing an operator wrote is ever
-    taken as a template. What the answer covers travels with the waiting task, so that the audience may grow meanwhile
-    without the yes growing with it.
+    taken as a template. What the answer covers travels with the waiting task, so that neither the audience nor the
+    content may change meanwhile and the yes with it.
 
     Args:
         campaign_id: what an earlier task returned: ``otn.campaign.id``.
@@ -53,9 +52,9 @@ class CampaignApproval(ApprovalOperator):
 
     def execute(self, context: Any) -> dict[str, Any] | None:
         """Ask, or go on at once."""
-        from otn.campaign.approval import start_question
+        from otn.campaign.approval import Asking, asked_by, note_question, start_question
         from otn.orchestration.hook import make_engine
-        from otn.orchestration.preview import Preview
+        from otn.orchestration.preview import Preview, one_line
 
         engine = make_engine()
         question = start_question(engine, self.campaign_id)
@@ -63,40 +62,98 @@ class CampaignApproval(ApprovalOperator):
         if question is None or question.kind not in self.questions:
             self.log.info("There is nothing to ask.")
             return None
+        run = context["dag_run"]
+        by = Asking(dag=run.dag_id, run=run.run_id, task=self.task_id)
+        shown = asked_by(engine, self.campaign_id, by)
+        if shown and not shown.fits(question):
+            self._leave_to_others()
+            return None
         preview = Preview.of_campaign(engine, self.campaign_id)
         self.response_timeout = response_time(question, preview.send_at, datetime.now(UTC))
-        self.subject = f"Send “{preview.campaign}” to {question.expected:,} people?"
-        self.body = _body(question, preview, self.response_timeout)
+        self.subject = f"Send “{one_line(preview.campaign)}” to {question.expected:,} people?"
+        self.body = self._body(context, question, preview.markdown(), self.response_timeout)
         try:
             return super().execute(context)  # type: ignore[no-any-return]
         except TaskAwaitingInput as waiting:
+            note_question(engine, self.campaign_id, question, actor=actor(context), by=by)
             kind = "late" if question.late else question.kind
-            waiting.kwargs = {**(waiting.kwargs or {}), "cap": question.cap, "kind": kind}
+            cap = shown.cap if shown else question.cap
+            covered = {"cap": cap, "kind": kind, "content": question.content}
+            waiting.kwargs = {**(waiting.kwargs or {}), **covered}
             raise
 
     def execute_complete(
-        self, context: Any, event: dict[str, Any], cap: int = 0, kind: str = "approval"
+        self,
+        context: Any,
+        event: dict[str, Any],
+        cap: int = 0,
+        kind: str = "approval",
+        content: str | None = None,  # a question that an older version asked names none
     ) -> dict[str, Any] | None:
-        """Write down the answer: yes up to the cap, no, or no answer in time."""
+        """Write down the answer: yes up to the cap, no, or no answer in time.
+
+        Raises:
+            YesNotTakenError: the yes does not count; the task's next try asks again.
+        """
         from otn.campaign.approval import approve, reject, start_question
+        from otn.campaign.approvers import Voice, read_approvers
         from otn.orchestration.hook import make_engine
 
         if "error" in event:
             self.process_trigger_event_error(event)
         engine = make_engine()
-        who = _name(event.get("responded_by_user"))
+        person = _person(event.get("responded_by_user"))
         if event["chosen_options"] == [self.APPROVE]:
             self._stop_if_cancelled(context)
-            approve(engine, self.campaign_id, actor=who or "airflow", cap=cap, late=kind == "late")
-        elif who is None and start_question(engine, self.campaign_id) is None:
+            approve(
+                engine,
+                self.campaign_id,
+                actor=person.name if person else "airflow",
+                cap=cap,
+                late=kind == "late",
+                content=content,
+                voice=Voice(person, context["dag_run"].triggering_user_name, read_approvers()),
+            )
+        elif person is None and start_question(engine, self.campaign_id) is None:
             self._stop_if_cancelled(context)
             self.log.info("Nobody answered here, but another run of the campaign got its yes: going on.")
             return None
         else:
-            reason = "rejected" if who else "nobody answered in time"
-            reject(engine, self.campaign_id, actor=who or "airflow", reason=reason)
+            reason = "rejected" if person else "nobody answered in time"
+            reject(engine, self.campaign_id, actor=person.name if person else "airflow", reason=reason)
             self.log.warning("The campaign is cancelled: %s.", reason)
         return super().execute_complete(context, event)  # type: ignore[no-any-return]
+
+    def _leave_to_others(self) -> None:
+        """What was shown here is not what must be asked now, and Airflow would show it again.
+
+        Raises:
+            StaleQuestionError: no task after this one asks.
+        """
+        if self.questions == EVERY_QUESTION:
+            raise StaleQuestionError
+        self.log.warning("What must be asked is not what was shown here any more: start_check asks it.")
+
+    def _body(self, context: Mapping[str, Any], question: StartQuestion, preview: str, wait: timedelta) -> str:
+        from otn.campaign.approval import why_again
+        from otn.campaign.approvers import composers, read_approvers
+        from otn.database import queries, transaction
+        from otn.orchestration import question_text as text
+        from otn.orchestration.hook import make_engine
+
+        engine = make_engine()
+        with transaction(engine) as connection:
+            row = queries("campaign").find_campaign(connection, campaign_id=self.campaign_id)
+        names = composers(row.created_by, context["dag_run"].triggering_user_name)
+        return "\n\n".join(
+            [
+                *text.reasons(question, why_again(engine, self.campaign_id)),
+                preview,
+                *text.covered(question, wait),
+                *text.answering(read_approvers(), names),
+                text.links(text.console_url(), self.campaign_id),
+            ]
+        )
 
     def _stop_if_cancelled(self, context: Mapping[str, Any]) -> None:
         from otn.campaign.control import get
@@ -120,28 +177,11 @@ def response_time(question: StartQuestion, send_at: datetime | None, now: dateti
     return max(SHORTEST_WAIT, min(LONGEST_WAIT, send_at - now))
 
 
-def _body(question: StartQuestion, preview: Preview, wait: timedelta) -> str:
-    minutes = round(wait.total_seconds() / 60)
-    why = [_WHY[question.kind]]
-    if question.late:
-        why.append(_WHY["late"])
-    return "\n".join(
-        [
-            " ".join(why),
-            "",
-            preview.markdown(),
-            "",
-            "**What a yes covers**",
-            "",
-            f"Up to {question.cap:,} people; if there are more at the moment of sending, you are asked again.",
-            f"Without an answer within {minutes} minutes it is rejected and the campaign is cancelled.",
-        ]
-    )
+def _person(user: Any) -> Person | None:
+    """Who answered; Airflow gives it as a mapping or as an object, and nothing after a time-out."""
+    from otn.campaign.approvers import Person
 
-
-def _name(user: Any) -> str | None:
-    """Name of who answered; Airflow gives it as a mapping or as an object, and nothing after a time-out."""
     if not user:
         return None
     parts = user if isinstance(user, Mapping) else vars(user)
-    return str(parts.get("name") or parts.get("id") or "somebody")
+    return Person(name=str(parts.get("name") or parts.get("id") or "somebody"), id=str(parts.get("id") or ""))

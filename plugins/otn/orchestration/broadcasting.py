@@ -130,7 +130,7 @@ def _warn_of_buttons(engine: Engine, request: BroadcastRequest, page: Page) -> l
 
 
 def _dry_run(engine: Engine, request: BroadcastRequest, context: Any, topic: Topic, unanswered: list[str]) -> None:
-    from otn.campaign.audience import count
+    from otn.campaign.audience import count, unspent
     from otn.orchestration.preview import Preview
     from otn.rendering import compile_message
 
@@ -155,6 +155,8 @@ def _dry_run(engine: Engine, request: BroadcastRequest, context: Any, topic: Top
         filter=spec.filter,
         result_labels=spec.result_labels,
         unanswered=unanswered,
+        title=topic.title,
+        unspent=unspent(engine, topic.id),
     )
     context["ti"].xcom_push(key="preview", value=preview.counts())
     for line in preview.markdown().splitlines():

@@ -32,6 +32,7 @@ REASONS = {
     "erased": "were erased",
     "over_max_recipients": "over max_recipients",
 }
+_LINE_END = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Preview:
         filter: the campaign's, see ``CampaignSpec``.
         result_labels: put on people when a run ends, by how it ended for them.
         unanswered: payloads of its buttons that no rule answers.
+        title: of the topic's card, to which people said yes; None: nobody wrote it down.
+        unspent: tokens of the topic that could still be spent, before this campaign.
     """
 
     campaign: str
@@ -65,11 +68,13 @@ class Preview:
     filter: Mapping[str, Any] = field(default_factory=dict)
     result_labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unanswered: Sequence[str] = ()
+    title: str | None = None
+    unspent: int = 0
 
     @classmethod
     def of_campaign(cls, engine: Engine, campaign_id: int) -> Preview:
         """Look at a campaign that was opened; writes nothing."""
-        from otn.campaign.audience import count
+        from otn.campaign.audience import count, unspent
         from otn.database import queries, transaction
         from otn.rendering import compile_message
 
@@ -95,6 +100,8 @@ class Preview:
             filter=row.filter,
             result_labels=row.result_labels,
             unanswered=unanswered_buttons(engine, row.page_id, row.message),
+            title=row.topic_title,
+            unspent=unspent(engine, row.topic_id),
         )
 
     def counts(self) -> dict[str, Any]:
@@ -114,9 +121,15 @@ class Preview:
             [
                 f"Campaign {code(self.campaign)} · page {code(self.page)} · topic {code(self.topic)} · {when}",
                 "",
+                "**What people said yes to**",
+                "",
+                self._title(),
+                "",
                 "**What an invented person would read**",
                 "",
                 fence(self._content()),
+                "",
+                "Whoever says yes confirms that this is about what people said yes to, and about nothing else.",
                 "",
                 *self._warnings(),
                 "**Who gets it**",
@@ -130,8 +143,14 @@ class Preview:
                 "",
                 f"{self.audience.recipients:,} tokens are spent for ever.",
                 f"{self.audience.dying:,} of them would end within 30 days anyway.",
+                f"{max(0, self.unspent - self.audience.recipients):,} of the topic are left unspent.",
             ]
         )
+
+    def _title(self) -> str:
+        if not self.title:
+            return "An unregistered topic: nobody wrote the title of its card down."
+        return f"The card that they tapped said {code(self.title)}."
 
     def _content(self) -> str:
         text = self.message.get("text")
@@ -176,10 +195,16 @@ def unanswered_buttons(engine: Engine, page_row_id: int, message: Mapping[str, A
 
 
 def code(text: str) -> str:
-    """Text as Markdown code, whatever it holds."""
+    """Text as Markdown code, whatever it holds; on one line, as an empty one would end the code."""
+    text = one_line(text)
     ticks = "`" * (_longest_run(text, "`") + 1)
     pad = " " if "`" in text else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"
+
+
+def one_line(text: str) -> str:
+    """Text with a sign where its lines end."""
+    return _LINE_END.sub("\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", text)
 
 
 def fence(text: str) -> str:

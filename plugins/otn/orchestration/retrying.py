@@ -13,6 +13,7 @@ RETRY_DELAY = timedelta(seconds=5)
 # Many, because a database that is away for ten minutes costs one each 15 s; what cannot help fails at once anyway.
 RETRIES = 40
 AWAY_DELAY = timedelta(seconds=15)
+ASK_AGAIN_DELAY = timedelta(seconds=1)
 UNEXPECTED_TRIES = 3
 
 
@@ -30,6 +31,7 @@ class OtnRetryPolicy(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Any | None = None
     ) -> RetryDecision:
         """Decide about a failed try."""
+        from otn.campaign.approval import YesNotTakenError
         from otn.database import DatabaseAwayError, DatabaseError
         from otn.database.schema import SchemaBehindError
         from otn.errors import OtnError
@@ -39,6 +41,8 @@ class OtnRetryPolicy(RetryPolicy):
             return RetryDecision.retry(AWAY_DELAY, "Postgres is away")
         if isinstance(exception, SchemaBehindError):
             return RetryDecision.retry(AWAY_DELAY, "this code waits for `otn migrate`")
+        if isinstance(exception, YesNotTakenError):
+            return RetryDecision.retry(ASK_AGAIN_DELAY, str(exception))
         passing = isinstance(exception, DatabaseError) and exception.passing
         if isinstance(exception, OtnError) and not isinstance(exception, DatabaseError):
             return RetryDecision.fail(f"{type(exception).__name__}: another try would end the same way")
