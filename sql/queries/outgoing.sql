@@ -58,7 +58,8 @@ UPDATE otn.endpoint SET lease = NULL, lease_until = NULL WHERE id = :id AND leas
 
 -- name: next_event^
 -- The one after the last that it took. What it did not ask for is passed.
-SELECT v.id, v.event_id::text, v.kind, v.content, v.created_at, v.campaign_id, c.key AS campaign, clock_timestamp() AS now
+SELECT v.id, v.event_id::text, v.kind, v.content, v.created_at, v.campaign_id, c.key AS campaign, e.position,
+       extract(epoch FROM clock_timestamp())::bigint AS now
 FROM otn.endpoint e
 JOIN otn.outgoing_event v ON v.page_id = e.page_id AND v.id > e.position AND v.kind = ANY (e.kinds)
 JOIN otn.campaign c ON c.id = v.campaign_id
