@@ -92,6 +92,7 @@ CREATE TABLE otn.notice (
     campaign_id    bigint NOT NULL REFERENCES otn.campaign,
     kind           text NOT NULL,
     at             timestamptz NOT NULL DEFAULT clock_timestamp(),
+    claimed_until  timestamptz,                                           -- somebody is just telling it
     settled_at     timestamptz,                                           -- told, or overtaken before anybody was
     told           text,                                                  -- what people read; null: nothing
     CONSTRAINT notice_kind_is_known CHECK (kind IN ('awaiting_approval', 'finished')),
