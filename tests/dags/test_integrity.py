@@ -13,7 +13,10 @@ from otn.local.airflow_settings import POOLS
 from otn.settings import ROOT
 
 DAGS = ROOT / "dags"
-NAMES = ["otn_ask", "otn_assets", "otn_broadcast", "otn_ingest", "otn_purge", "otn_reingest", "otn_retry", "otn_watch"]
+NAMES = [
+    *("otn_ask", "otn_assets", "otn_broadcast", "otn_deliver", "otn_ingest", "otn_purge", "otn_reingest"),
+    *("otn_retry", "otn_watch"),
+]
 
 IMPORTS = """
 import builtins, json, runpy, sys

@@ -45,7 +45,6 @@ class System:
     before: Callable[[Request], None] = lambda _: None
     cut: bool = False  # it ends the connection without a word
     hang: Event | None = None  # it says nothing until then
-    drip: bytes = b""  # it answers a byte at a time
     got: list[Request] = field(default_factory=list)
     server: ThreadingHTTPServer = field(init=False)
 
@@ -102,28 +101,24 @@ class House:
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
         with transaction(self.engine) as conn, conn.cursor() as cursor:
-            cursor.execute(statement, values or None)
+            named = len(values) == 1 and isinstance(values[0], dict)
+            cursor.execute(statement, values[0] if named else values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
     def add(self, system: System, key: str = "crm", **options: Any) -> endpoints.Added:
-        return endpoints.add(
-            self.engine, self.keyring, self.page, key, system.url, actor="me", private=True, **options
-        )
+        return endpoints.add(self.engine, self.keyring, self.page, key, system.url, actor="me", private=True, **options)
 
     def settle(self, state: str = "sent", people: list[int] | None = None) -> None:
         """What senders write."""
         self.sql(
-            "UPDATE otn.recipient SET state = %(state)s::otn.recipient_state, attempt_id = gen_random_uuid(), attempts = 1,"
-            " unanswered = CASE WHEN %(state)s = 'unknown' THEN 1 ELSE 0 END,"
-            " evidence = CASE WHEN %(state)s = 'sent' THEN 'answer'::otn.evidence END,"
-            " message_id = 'm_secret', sent_at = CASE WHEN %(state)s = 'sent' THEN now() END,"
+            "UPDATE otn.recipient SET state = %(state)s::otn.recipient_state, attempt_id = gen_random_uuid(),"
+            " attempts = 1, unanswered = (%(state)s = 'unknown')::integer,"
+            " evidence = CASE WHEN %(state)s = 'sent' THEN 'answer'::otn.evidence END, message_id = 'm_secret',"
+            " sent_at = CASE WHEN %(state)s = 'sent' THEN now() END,"
             " error_code = CASE WHEN %(state)s = 'refused' THEN 551 END,"
             " reason = CASE WHEN %(state)s = 'unknown' THEN 'no_answer' END"
-            " WHERE campaign_id = %(campaign)s AND (%(people)s::bigint[] IS NULL OR subscriber_id = ANY (%(people)s))".replace(
-                "%(state)s", f"'{state}'"
-            )
-            .replace("%(campaign)s", str(self.campaign))
-            .replace("%(people)s", "NULL" if people is None else f"ARRAY{people}::bigint[]")
+            " WHERE campaign_id = %(campaign)s AND (%(people)s::bigint[] IS NULL OR subscriber_id = ANY (%(people)s))",
+            {"state": state, "campaign": self.campaign, "people": people},
         )
 
     def move(self, state: str) -> None:
@@ -193,8 +188,10 @@ def make_house(engine: Engine, keyring: Keyring, people: int) -> House:
             "WITH p AS (INSERT INTO otn.subscriber (page_id, psid, first_name)"
             " SELECT %s, 'psid-' || n, 'Ada' FROM generate_series(1, %s) n RETURNING id), t AS ("
             " INSERT INTO otn.token (subscriber_id, topic_id, token_hash, token_encrypted, opted_in_at, expires_at)"
-            " SELECT id, %s, sha256(id::text::bytea), 'sealed', now(), now() + interval '300 days' FROM p RETURNING id, subscriber_id)"
-            " INSERT INTO otn.recipient (campaign_id, subscriber_id, token_id, chunk) SELECT %s, subscriber_id, id, 1 FROM t"
+            " SELECT id, %s, sha256(id::text::bytea), 'sealed', now(), now() + interval '300 days' FROM p"
+            " RETURNING id, subscriber_id)"
+            " INSERT INTO otn.recipient (campaign_id, subscriber_id, token_id, chunk)"
+            " SELECT %s, subscriber_id, id, 1 FROM t"
             " RETURNING subscriber_id",
             (page, people, topic, campaign),
         )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,41 +106,26 @@ def test_after_a_crash_between_request_and_note_the_same_event_comes_again(
     assert sorted(system.results[:5]) == [(one, "sent") for one in house.people]
 
 
+class DiedError(Exception):
+    """The process ends before the commit."""
+
+
 def test_a_crash_while_packing_loses_nobody(house: House, system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     house.add(system)
     house.settle()
+    real = packing.queries("outgoing")
 
-    class Died(Exception):
-        pass
+    def pack(*arguments: object, **options: object) -> None:
+        real.pack(*arguments, **options)
+        raise DiedError
 
-    with pytest.raises(Died), _crashing(house.engine, monkeypatch, Died):
+    monkeypatch.setattr(packing, "queries", lambda _: SimpleNamespace(lock_packing=real.lock_packing, pack=pack))
+    with pytest.raises(DiedError):
         packing.pack(house.engine)
+    monkeypatch.undo()
     assert house.sql("SELECT count(*) FROM otn.outgoing_event")[0][0] == 0
     house.deliver()
     assert len(system.results) == len(house.people)
-
-
-class _crashing:
-    """The process dies before the commit."""
-
-    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
-        self.monkeypatch, self.error = monkeypatch, error
-
-    def __enter__(self) -> None:
-        real = packing.queries
-
-        class Asked:
-            def __getattr__(asked, name: str) -> object:  # noqa: N805
-                return getattr(real("outgoing"), name)
-
-            def pack(asked, *arguments: object, **options: object) -> object:  # noqa: N805
-                real("outgoing").pack(*arguments, **options)
-                raise self.error
-
-        self.monkeypatch.setattr(packing, "queries", lambda _: Asked())
-
-    def __exit__(self, *_: object) -> None:
-        self.monkeypatch.undo()
 
 
 ANSWERS = {
@@ -215,7 +201,7 @@ def test_an_endpoint_that_hangs_holds_itself_up_and_nobody_else(
     house.settle()
     packing.pack(house.engine)
     with ThreadPoolExecutor(2) as threads:
-        dead, good = threads.map(lambda key: house.deliver(key), ("deaf", "well"))
+        dead, good = threads.map(house.deliver, ("deaf", "well"))
     assert dead is not None
     assert good is not None
     assert (dead.error, good.events) == ("read_timeout", 1)
@@ -240,9 +226,7 @@ def test_what_is_packed_by_two_at_once_is_packed_once(house: House, system: Syst
     assert sum(one.outcomes for one in packed) == len(house.people)
 
 
-def test_a_hundred_thousand_results_are_a_hundred_requests(
-    database: Engine, keyring: Keyring, system: System
-) -> None:
+def test_a_hundred_thousand_results_are_a_hundred_requests(database: Engine, keyring: Keyring, system: System) -> None:
     house = make_house(database, keyring, 100_000)
     house.add(system)
     house.settle()
@@ -298,7 +282,10 @@ def test_what_is_forgotten_before_it_was_taken_is_counted(house: House, systems:
     house.add(system)
     house.settle()
     house.deliver()
-    house.sql("SET session_replication_role = replica; UPDATE otn.outgoing_event SET created_at = now() - interval '31 days'")
+    house.sql(
+        "SET LOCAL session_replication_role = replica;"
+        " UPDATE otn.outgoing_event SET created_at = now() - interval '31 days'"
+    )
     assert packing.forget(house.engine) == 1
     assert house.endpoint().missed == 1
     assert packing.forget(house.engine) == 0

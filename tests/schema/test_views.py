@@ -50,6 +50,7 @@ HIDDEN = {
     "erasure_mark": {"id", "bytes", "tail"},
     "audit": {"detail"},
     "landing": {"error"},
+    "endpoint": {"url", "secret", "secret_before", "secret_until", "lease", "lease_until", "created_by"},
     "landing_file": {"version", "error", "read_digest"},
 }
 

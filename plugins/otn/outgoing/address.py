@@ -14,9 +14,9 @@ from otn.errors import ConfigurationError, OtnError
 PRIVATE_VARIABLE = "OTN_OUTGOING_PRIVATE"
 LONGEST = 2000  # characters
 _YES, _NO = frozenset({"1", "on", "true", "yes"}), frozenset({"", "0", "off", "false", "no"})
-# Answers the machines of a cloud alone, from an address that looks like anybody's (Microsoft docs, "What is IP address
-# 168.63.129.16?"). Those of the other clouds are link-local or private.
-_METADATA = frozenset({ipaddress.ip_address("168.63.129.16")})
+# Look like anybody's and are not. The first answers the machines of one cloud alone (Microsoft docs, "What is IP
+# address 168.63.129.16?"), the others are set aside for protocols (RFC 6890) and for translators inside a house (RFC 8215).
+_SET_ASIDE = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24", "64:ff9b:1::/48")))
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -130,4 +130,4 @@ def is_public(address: Address) -> bool:
             return False
         if address.ipv4_mapped is not None:
             return True
-    return address.is_global and not address.is_multicast and address not in _METADATA
+    return address.is_global and not address.is_multicast and not any(address in net for net in _SET_ASIDE)

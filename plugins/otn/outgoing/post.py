@@ -58,14 +58,22 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) ->
     try:
         target = read_target(url, private=private)
         address = resolve(target, private=private)
-        status, wait = _request(target.scheme, target.host, address, target.port, target.path, body, {
-            "Host": target.authority,
-            "Content-Type": "application/json",
-            "User-Agent": "otn",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-            **headers,
-        })
+        status, wait = _request(
+            target.scheme,
+            target.host,
+            address,
+            target.port,
+            target.path,
+            body,
+            {
+                "Host": target.authority,
+                "Content-Type": "application/json",
+                "User-Agent": "otn",
+                "Accept-Encoding": "identity",
+                "Connection": "close",
+                **headers,
+            },
+        )
     except UnansweredError as error:
         return Outcome(error.reason)
     except tuple(kind for kind, _ in _OURS) as error:
