@@ -151,5 +151,5 @@ WHERE e.disabled_at IS NOT NULL OR e.failed_since < clock_timestamp() - make_int
 
 -- name: waiting_outcomes^
 -- Whether anybody packs: what has happened and is in no event yet.
-SELECT count(*) AS waiting, coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::bigint AS oldest_s
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::bigint AS oldest_s
 FROM (SELECT at FROM otn.outcome ORDER BY id LIMIT 1000) AS first;

@@ -178,9 +178,9 @@ def make_house(engine: Engine, keyring: Keyring, people: int) -> House:
         )
         topic = cursor.fetchone()[0]
         cursor.execute(
-            "INSERT INTO otn.campaign (page_id, topic_id, key, message, content_hash, needs_approval, state, planned_at,"
-            " started_at, chunks) VALUES (%s, %s, 'spring', '{}', sha256('x'), false, 'sending', now(), now(), 1)"
-            " RETURNING id",
+            "INSERT INTO otn.campaign (page_id, topic_id, key, message, content_hash, needs_approval, state,"
+            " planned_at, started_at, chunks)"
+            " VALUES (%s, %s, 'spring', '{}', sha256('x'), false, 'sending', now(), now(), 1) RETURNING id",
             (page, topic),
         )
         campaign = cursor.fetchone()[0]

@@ -29,7 +29,7 @@ def test_a_fresh_installation_has_no_alarm_and_every_kind_is_looked_at(place: Pl
     with transaction(place.engine) as conn:
         everything = [*installation.findings(conn), *pages.findings(conn, place.pages())]
     assert {one.kind for one in everything if one.level != "ok"} == {"responder"}
-    assert len({(one.page_id, one.kind) for one in everything}) == len(everything) == 16
+    assert len({(one.page_id, one.kind) for one in everything}) == len(everything) == 17
 
 
 def test_a_page_of_which_nothing_is_told_is_well_beside_one_that_is_not(place: Place) -> None:

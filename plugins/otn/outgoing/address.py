@@ -15,7 +15,8 @@ PRIVATE_VARIABLE = "OTN_OUTGOING_PRIVATE"
 LONGEST = 2000  # characters
 _YES, _NO = frozenset({"1", "on", "true", "yes"}), frozenset({"", "0", "off", "false", "no"})
 # Look like anybody's and are not. The first answers the machines of one cloud alone (Microsoft docs, "What is IP
-# address 168.63.129.16?"), the others are set aside for protocols (RFC 6890) and for translators inside a house (RFC 8215).
+# address 168.63.129.16?"), the others are set aside for protocols (RFC 6890) and for translators inside a house
+# (RFC 8215).
 _SET_ASIDE = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24", "64:ff9b:1::/48")))
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
