@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +46,7 @@ class System:
     before: Callable[[Request], None] = lambda _: None
     cut: bool = False  # it ends the connection without a word
     hang: Event | None = None  # it says nothing until then
+    tls: ssl.SSLContext | None = None
     got: list[Request] = field(default_factory=list)
     server: ThreadingHTTPServer = field(init=False)
 
@@ -73,6 +75,8 @@ class System:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if self.tls is not None:
+            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
         Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property

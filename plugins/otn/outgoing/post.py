@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import urllib3
-from requests import certs
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from otn.messenger.transport import POOLS, UnansweredError, bounded
 from otn.outgoing.address import (
@@ -89,7 +89,7 @@ def _request(
 ) -> tuple[int, float]:
     names: dict[str, Any] = {}
     if scheme == "https":
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or certs.where()
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
         names = {"server_hostname": host, "assert_hostname": host, "cert_reqs": "CERT_REQUIRED", "ca_certs": bundle}
     limits = urllib3.Timeout(connect=CONNECT_S, read=READ_S)
     with (
