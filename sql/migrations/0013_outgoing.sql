@@ -36,12 +36,13 @@ CREATE TABLE otn.endpoint (
     CONSTRAINT endpoint_counts CHECK (least(position, tries, delivered, missed) >= 0)
 );
 
--- What became of people and campaigns, in the transaction in which it did; gone as soon as it is packed.
+-- What became of people and campaigns, in the transaction in which it did; gone as soon as it is packed. Without references:
+-- a trigger copies them from a row that has them, and to check each again would cost more than all the rest.
 CREATE TABLE otn.outcome (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    page_id        integer NOT NULL REFERENCES otn.page,
-    campaign_id    bigint NOT NULL REFERENCES otn.campaign,
-    subscriber_id  bigint REFERENCES otn.subscriber,                      -- null: the campaign itself
+    page_id        integer NOT NULL,
+    campaign_id    bigint NOT NULL,
+    subscriber_id  bigint,                                                -- null: the campaign itself
     state          text NOT NULL,
     evidence       text,
     error_code     integer,

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 HANGING = timedelta(minutes=5)
 BUDGET_S = 40.0  # the next run waits for this one
+PACKING = 0.5  # of that time: a long backlog leaves some to deliver what is packed
 CALL_S = 20.0  # the last call may begin when the time is nearly up
 AT_ONCE = 5  # endpoints; each needs a connection for a moment
 
@@ -34,15 +35,12 @@ def deliver() -> dict[str, int]:
     from otn.watch.patience import within
 
     engine, keyring, private = make_engine(), read_keyring(), may_be_private()
-    end = time.monotonic() + BUDGET_S
-
-    def over() -> bool:
-        return time.monotonic() > end
-
-    packed = packing.pack(engine, over=over)
+    began = time.monotonic()
+    packed = packing.pack(engine, over=lambda: time.monotonic() - began > PACKING * BUDGET_S)
     missed = packing.forget(engine)
     if missed:
         log.warning("%s events were forgotten after %s days before they were taken", missed, packing.KEEP_DAYS)
+    over = partial(_is_over, began + BUDGET_S)
     work = partial(delivering.deliver, engine, keyring, private=private, over=over)
     futures = within(BUDGET_S + CALL_S, work, delivering.due(engine), at_once=AT_ONCE)
     done = [one for future in futures if future.done() and (one := future.result()) is not None]
@@ -58,6 +56,10 @@ def deliver() -> dict[str, int]:
         "failed": sum(one.error is not None for one in done),
         "unfinished": sum(not future.done() for future in futures),
     }
+
+
+def _is_over(end: float) -> bool:
+    return time.monotonic() > end
 
 
 @task(execution_timeout=HANGING)
