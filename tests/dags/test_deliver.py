@@ -80,6 +80,21 @@ def test_a_dead_endpoint_holds_up_neither_another_nor_the_run(
     assert "/hook" not in caplog.text
 
 
+def test_a_restored_or_cloned_database_delivers_nothing(
+    airflow: Airflow, stage: Stage, systems: Callable[..., System]
+) -> None:
+    system = systems()
+    add(stage, system)
+    stage.opt_in(1)
+    campaign = stage.planned()
+    stage.send(campaign)
+    stage.sql("UPDATE otn.epoch SET halted_at = now(), halt_reason = 'the database was cloned.'")
+    assert airflow.run("otn_deliver").xcom("deliver")["events"] == 0
+    assert system.got == []
+    stage.sql("UPDATE otn.epoch SET halted_at = NULL, halt_reason = NULL")
+    assert airflow.run("otn_deliver").xcom("deliver")["events"] == 1
+
+
 def test_people_who_cannot_be_told_are_told_by_the_watch(
     airflow: Airflow, stage: Stage, someone: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:

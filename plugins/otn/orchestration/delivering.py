@@ -24,17 +24,25 @@ AT_ONCE = 5  # endpoints; each needs a connection for a moment
 def deliver() -> dict[str, int]:
     """Pack what became of people and campaigns, and take it to the endpoints that want it.
 
-    An endpoint that fails does not turn this red: it is tried again, and ``otn_watch`` tells when it fails for long.
+    An endpoint that fails does not turn this red: it is tried again, and ``otn_watch`` tells when it fails for long. A
+    database that was restored or cloned delivers nothing, as it sends nothing.
 
     Returns:
         Outcomes packed; events delivered; endpoints that failed, and that did not come to their turn.
     """
+    from otn.database import transaction
+    from otn.epoch import guard
     from otn.orchestration.hook import make_engine, read_keyring
     from otn.outgoing import delivering, packing
     from otn.outgoing.address import may_be_private
     from otn.watch.patience import within
 
     engine, keyring, private = make_engine(), read_keyring(), may_be_private()
+    with transaction(engine) as connection:
+        halted = guard.state(connection).halted
+    if halted:
+        log.warning("nothing is delivered: %s %s", halted, guard.WAY_OUT)
+        return dict.fromkeys(("outcomes", "events", "failed", "unfinished"), 0)
     began = time.monotonic()
     packed = packing.pack(engine, over=lambda: time.monotonic() - began > PACKING * BUDGET_S)
     missed = packing.forget(engine)
