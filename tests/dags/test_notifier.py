@@ -46,7 +46,8 @@ def test_a_missed_deadline_calls_it_as_the_executor_does(post: Post) -> None:
 
     callback = SyncCallback(OtnNotifier, kwargs={"title": "The report is late"})
     assert callback.path == NAME
-    context = {"dag_run": RUN, "deadline": {"deadline_time": "2026-01-01T00:00:00Z"}}
+    run = {"dag_id": "etl", "dag_run_id": "manual__1", "state": "running"}  # as Airflow 3.3.2 gives it
+    context = {"dag_run": run, "deadline": {"deadline_time": "2026-01-01T00:00:00Z"}}
     done, error = execute_callback(
         callback.path, {**callback.kwargs, "context": context}, "", None, structlog.get_logger()
     )
@@ -66,3 +67,21 @@ def test_a_deadline_can_be_written_into_a_dag_and_read_back() -> None:
     alert = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), SyncCallback(OtnNotifier))
     dag = DAG("late", schedule=None, deadline=alert)
     assert NAME in str(DagSerialization.to_dict(dag))
+
+
+def test_where_airflow_gives_no_connection_the_variable_counts(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    from otn.orchestration import notifying
+    from otn.orchestration.notifier import OtnNotifier
+
+    def refused(_: str) -> None:
+        raise PermissionError("Access denied for connection")  # as seen in the callback of a deadline
+
+    monkeypatch.setattr(notifying, "read_connection", refused)
+    context: Any = {"dag_run": SimpleNamespace(**RUN)}
+    OtnNotifier()(context)
+    assert len(post.got) == 1
+    monkeypatch.delenv("OTN_NOTIFY")
+    from otn.errors import ConfigurationError
+
+    with pytest.raises(ConfigurationError, match="for that one set OTN_NOTIFY"):
+        OtnNotifier().notify(context)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class OtnNotifier(BaseNotifier):
     """Tells the people of ``otn_notify`` (or ``OTN_NOTIFY``), as ``otn_watch`` does.
 
-    For ``on_failure_callback`` and its like, and for the ``SyncCallback`` of a ``DeadlineAlert``. Nothing in it is a
-    template: a campaign's name that looks like one is told as it is.
+    For ``on_failure_callback`` and its like, and for the ``SyncCallback`` of a ``DeadlineAlert``, which is given no
+    connection by Airflow 3.3.2 and goes by ``OTN_NOTIFY``. Nothing in it is a template: a campaign's name that looks
+    like one is told as it is.
 
     Args:
         title: of the message; by default it names the DAG.
@@ -42,7 +43,8 @@ class OtnNotifier(BaseNotifier):
         tell = read_notifier(context)
         if tell is None:
             raise ConfigurationError(
-                f"Nobody is defined to be told. Define the connection {NOTIFY_CONNECTION}, or {NOTIFY_VARIABLE}."
+                f"Nobody is defined to be told. Define the connection {NOTIFY_CONNECTION}, or {NOTIFY_VARIABLE};"
+                f" Airflow gives the callback of a deadline no connection, so for that one set {NOTIFY_VARIABLE}."
             )
         facts = _facts(context)
         tell(self.title or f"OTN: {facts['dag_id']}", self.text or _sentence(facts))
@@ -51,7 +53,11 @@ class OtnNotifier(BaseNotifier):
 def _facts(context: Mapping[str, Any]) -> dict[str, str]:
     """Names of the run, from what a task's callback or a deadline's is given: that one has plain dictionaries."""
     run, task = context.get("dag_run"), context.get("ti") or context.get("task_instance")
-    named = {"dag_id": (run, "dag_id"), "run_id": (run, "run_id"), "task_id": (task, "task_id")}
+    named = {
+        "dag_id": (run, "dag_id"),
+        "run_id": (run, "dag_run_id" if context.get("deadline") else "run_id"),
+        "task_id": (task, "task_id"),
+    }
     return {name: _plain(_get(*place)) for name, place in named.items()} | {
         "state": _plain(_get(task, "state") or _get(run, "state")),
         "late": "yes" if context.get("deadline") else "",
