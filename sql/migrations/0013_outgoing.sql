@@ -129,7 +129,9 @@ BEGIN
         GRANT SELECT ON otn.outcome, otn.outgoing_event, otn.notice TO otn_reader;
     END IF;
     IF to_regrole('otn_sender') IS NOT NULL THEN
-        GRANT SELECT, UPDATE ON otn.endpoint TO otn_sender;
+        -- It notes what was taken, and cannot send results elsewhere.
+        GRANT SELECT, UPDATE (position, lease, lease_until, tries, due_at, failed_since, error, delivered_at, delivered, missed, disabled_at)
+            ON otn.endpoint TO otn_sender;
         GRANT SELECT, INSERT, DELETE ON otn.outcome, otn.outgoing_event TO otn_sender;
         GRANT SELECT, INSERT, UPDATE, DELETE ON otn.notice TO otn_sender;
     END IF;
