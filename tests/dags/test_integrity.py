@@ -14,8 +14,8 @@ from otn.settings import ROOT
 
 DAGS = ROOT / "dags"
 NAMES = [
-    *("otn_ask", "otn_assets", "otn_broadcast", "otn_ingest", "otn_purge", "otn_reingest", "otn_retry"),
-    *("otn_test_message", "otn_watch"),
+    *("otn_ask", "otn_assets", "otn_broadcast", "otn_deliver", "otn_ingest", "otn_purge", "otn_reingest"),
+    *("otn_retry", "otn_test_message", "otn_watch"),
 ]
 
 IMPORTS = """

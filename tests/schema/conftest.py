@@ -65,6 +65,11 @@ VALUES (1, 'v25.0', 'used', 100, 'spent', 1);
 INSERT INTO otn.landing (url) VALUES ('file:///in');
 INSERT INTO otn.landing_file (landing_id, name, size, version, due_at) VALUES (1, 'a.jsonl', 1, '1', now());
 INSERT INTO otn.landing_refusal (file_id, line, reason) VALUES (1, 1, 'psid_missing');
+INSERT INTO otn.endpoint (page_id, key, url, kinds, secret, created_by)
+VALUES (1, 'crm', 'https://example.org', ARRAY['recipients'], 'sealed', 'me');
+INSERT INTO otn.outcome (page_id, campaign_id, subscriber_id, state) VALUES (1, 1, 1, 'sent');
+INSERT INTO otn.outgoing_event (page_id, campaign_id, kind, content) VALUES (1, 1, 'recipients', '{}');
+INSERT INTO otn.notice (campaign_id, kind) VALUES (1, 'finished');
 INSERT INTO otn.audit (actor, action, page_id, campaign_id) VALUES ('me', 'opened', 1, 1);
 """
 

@@ -53,6 +53,16 @@ def token(**changes: str) -> str:
     return insert("token", {**values, **life, **changes})
 
 
+def endpoint(**changes: str) -> str:
+    values = {"page_id": "1", "key": "'new'", "url": "'https://example.org'", "kinds": "ARRAY['recipients']"}
+    return insert("endpoint", {**values, "secret": "'sealed'", "created_by": "'me'", **changes})
+
+
+def outgoing_event(**changes: str) -> str:
+    values = {"page_id": "1", "campaign_id": "1", "kind": "'recipients'", "content": "'{}'"}
+    return insert("outgoing_event", {**values, **changes})
+
+
 def calibration(**changes: str) -> str:
     values = {"page_id": "1", "api_version": "'v25.0'", "fate": "'invalid'", "code": "100", "pattern": "'no token'"}
     return insert("calibration", {**values, "campaign_id": "1", **changes})
@@ -364,6 +374,23 @@ CASES: list[tuple[str, str]] = [
     ("landing_file_reasons_are_counts", landed(reasons="'[]'")),
     ("landing_refusal_line_is_number", "INSERT INTO otn.landing_refusal VALUES (1, 0, 'x')"),
     ("landing_refusal_has_reason", "INSERT INTO otn.landing_refusal VALUES (1, 2, '')"),
+    # 0013: what goes out
+    ("endpoint_key_once", endpoint(key="'crm'")),
+    ("endpoint_key_is_short", endpoint(key="''")),
+    ("endpoint_url_is_short", endpoint(url="repeat('x', 2001)")),
+    ("endpoint_kinds_are_known", endpoint(kinds="ARRAY['everything']")),
+    ("endpoint_kinds_are_known", endpoint(kinds="'{}'")),
+    ("endpoint_rotation_is_whole", endpoint(secret_before="'sealed'")),
+    ("endpoint_lease_is_whole", endpoint(lease="gen_random_uuid()")),
+    ("endpoint_failure_is_whole", endpoint(tries="1", failed_since="now()")),
+    ("endpoint_failure_is_whole", endpoint(failed_since="now()")),
+    ("endpoint_counts", endpoint(missed="-1")),
+    ("outgoing_event_id_once", outgoing_event(event_id="(SELECT event_id FROM otn.outgoing_event)")),
+    ("outgoing_event_kind_is_known", outgoing_event(kind="'weather'")),
+    ("outgoing_event_content_is_object", outgoing_event(content="'[]'")),
+    ("outgoing_event_is_append_only", "UPDATE otn.outgoing_event SET content = '{}'"),
+    ("notice_kind_is_known", "INSERT INTO otn.notice (campaign_id, kind) VALUES (1, 'halted')"),
+    ("notice_told_is_settled", "UPDATE otn.notice SET told = 'x'"),
 ]
 
 HOLDING: dict[str, dict[str, Any]] = {

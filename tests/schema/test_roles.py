@@ -29,6 +29,7 @@ GRANTS = {
     "campaign_run": ("", "SIU"),
     "campaign_transition": ("", "S"),
     "deletion_request": ("si", "SU"),
+    "endpoint": ("", "Su"),  # where results go is the owner's to say
     "epoch": ("", "SU"),
     "erasure_mark": ("", "SIU"),
     "event": ("", "SID"),
@@ -36,6 +37,9 @@ GRANTS = {
     "landing": ("", "SIU"),
     "landing_file": ("", "SIU"),
     "landing_refusal": ("", "SIUD"),
+    "notice": ("", "SIUD"),
+    "outcome": ("", "SID"),
+    "outgoing_event": ("", "SID"),
     "pace": ("", "SIU"),
     "page": ("s", "SU"),
     "quarantine": ("", "SIUD"),
@@ -62,6 +66,7 @@ GRANTS = {
 NOT_A_SENDERS = {
     "calibration": {"forget", "learn"},
     "doctor": {"default_partition"},
+    "outgoing": {"add_endpoint", "remove_endpoint", "rotate_secret"},
     "page": {"insert_page"},
     "purge": {"delete_events", "delete_people", "delete_proofs", "delete_raw_of_default", "delete_requests"},
     "receiver": {"ask_deletion"},

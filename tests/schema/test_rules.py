@@ -22,6 +22,7 @@ WHERE t.relnamespace = 'otn'::regnamespace AND NOT t.relispartition AND x.indisu
 UNION
 SELECT tgname FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
 WHERE t.relnamespace = 'otn'::regnamespace AND NOT t.relispartition AND NOT tgisinternal
+  AND tgtype & 2 <> 0 -- those before a row refuse; those after it write something down
 """
 
 # Alembic's own table; its columns are Alembic's business.

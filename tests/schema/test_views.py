@@ -51,6 +51,7 @@ HIDDEN = {
     "attachment": {"sha256", "name", "attachment_id", "uploaded_by"},
     "audit": {"detail"},
     "landing": {"error"},
+    "endpoint": {"url", "secret", "secret_before", "secret_until", "lease", "lease_until", "created_by"},
     "landing_file": {"version", "error", "read_digest"},
 }
 

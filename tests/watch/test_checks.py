@@ -29,7 +29,7 @@ def test_a_fresh_installation_has_no_alarm_and_every_kind_is_looked_at(place: Pl
     with transaction(place.engine) as conn:
         everything = [*installation.findings(conn), *pages.findings(conn, place.pages())]
     assert {one.kind for one in everything if one.level != "ok"} == {"responder"}
-    assert len({(one.page_id, one.kind) for one in everything}) == len(everything) == 14
+    assert len({(one.page_id, one.kind) for one in everything}) == len(everything) == 17
 
 
 def test_a_page_of_which_nothing_is_told_is_well_beside_one_that_is_not(place: Place) -> None:
@@ -200,3 +200,50 @@ def test_tokens_that_cannot_be_spent_do_not_count_as_dying(place: Place) -> None
     place.sql("UPDATE otn.subscriber SET erased_at = now(), psid = NULL WHERE id = %s", people[2])
     (one,) = found(place, "dying")
     assert "of 1 people" in one.sentence
+
+
+def test_a_campaign_whose_moment_has_passed_is_late_until_it_begins(place: Place) -> None:
+    campaign = place.campaign("awaiting_approval")
+    place.sql("UPDATE otn.campaign SET planned_at = NULL, send_at = now() - interval '59 minutes'")
+    assert level(place, "late") == "ok"  # late_after is an hour
+    place.sql("UPDATE otn.campaign SET send_at = now() - interval '61 minutes'")
+    (one,) = found(place, "late")
+    assert (one.level, one.subject) == ("alarm", "spring")
+    assert "and it is awaiting approval" in one.sentence
+    place.sql("UPDATE otn.campaign SET send_at = now() + interval '1 hour'")  # moved
+    assert level(place, "late") == "ok"
+    place.sql("UPDATE otn.campaign SET send_at = now() - interval '1 day', state = 'scheduled'")
+    assert level(place, "late") == "alarm"
+    place.sql("UPDATE otn.campaign SET state = 'cancelled', finished_at = now() WHERE id = %s", campaign)
+    assert level(place, "late") == "ok"
+
+
+def test_an_endpoint_that_takes_nothing(place: Place) -> None:
+    place.sql(
+        "INSERT INTO otn.endpoint (page_id, key, url, kinds, secret, created_by)"
+        " VALUES (%s, 'crm', 'https://example.org/secret', ARRAY['recipients'], 'x', 'me')",
+        place.page_row,
+    )
+    failing = (
+        "UPDATE otn.endpoint SET tries = 3, error = 'status 500', failed_since = now() - make_interval(mins => %s)"
+    )
+    for minutes, expected in ((59, "ok"), (61, "warn")):
+        place.sql(failing, minutes)
+        assert level(place, "outgoing") == expected
+    place.sql("UPDATE otn.endpoint SET disabled_at = now()")
+    (one,) = found(place, "outgoing")
+    assert (one.level, one.subject) == ("alarm", "crm")
+    assert "(status 500)" in one.sentence
+    assert "secret" not in one.sentence + one.advice
+
+
+def test_results_that_nobody_packs(place: Place) -> None:
+    campaign = place.campaign()
+    put = (
+        "INSERT INTO otn.outcome (page_id, campaign_id, state, at)"
+        " VALUES (%s, %s, 'finished', now() - make_interval(mins => %s))"
+    )
+    place.sql(put, place.page_row, campaign, 5)
+    assert level(place, "delivery") == "ok"
+    place.sql(put, place.page_row, campaign, 15)
+    assert level(place, "delivery") == "warn"

@@ -25,6 +25,7 @@ from otn.cli import (
     imports,
     landing,
     migrate,
+    outgoing,
     pages,
     privacy,
     rules,
@@ -55,6 +56,7 @@ pages.add_to(app)
 topics.add_to(app)
 asks.add_to(app)
 rules.add_to(app)
+outgoing.add_to(app)
 subscribers.add_to(app)
 consents.add_to(app)
 imports.add_to(app)

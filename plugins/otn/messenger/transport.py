@@ -63,6 +63,7 @@ class _Call:
     deadline: float
     read_timeout_s: float
     written: bool = False
+    status: int | None = None
 
     def left(self) -> float:
         seconds = self.deadline - time.monotonic()
@@ -159,18 +160,21 @@ class _TLSPool(_Pool, urllib3.HTTPSConnectionPool):
     ConnectionCls = _WatchedTLSConnection
 
 
+POOLS: Mapping[str, type[_Pool]] = {"http": _Pool, "https": _TLSPool}  # by scheme, for use within ``bounded``
+
+
 class _Adapter(requests.adapters.HTTPAdapter):
     """Watched connections, directly or through an HTTP proxy; never a second try."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        self.poolmanager.pool_classes_by_scheme = dict(POOLS)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         if proxy.lower().startswith("socks"):
             raise requests.exceptions.InvalidProxyURL("SOCKS proxies are not supported.")
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        manager.pool_classes_by_scheme = dict(POOLS)
         return manager
 
 
@@ -246,25 +250,21 @@ class Transport:
             UnansweredError: No complete answer came within the limits.
         """
         read_timeout_s = read_timeout_s or self._read_timeout_s
-        call = _Call(time.monotonic() + self._connect_timeout_s + read_timeout_s, read_timeout_s)
-        status: int | None = None
-        with _within(call):
-            try:
-                with self._session.request(
-                    method,
-                    self._base_url + path,
-                    params=query,
-                    data=form,
-                    files=files,
-                    timeout=(self._connect_timeout_s, read_timeout_s),
-                    allow_redirects=False,
-                    stream=True,
-                ) as response:
-                    status = response.status_code
-                    return Answer(status, response.headers, _body(response))
-            except _FAILURES as error:
-                # "from None": the texts of these errors carry the address, and so perhaps a person's id.
-                raise UnansweredError(_reason(error, call), written=call.written, status=status) from None
+        with (
+            bounded(self._connect_timeout_s, read_timeout_s) as call,
+            self._session.request(
+                method,
+                self._base_url + path,
+                params=query,
+                data=form,
+                files=files,
+                timeout=(self._connect_timeout_s, read_timeout_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response,
+        ):
+            call.status = response.status_code
+            return Answer(response.status_code, response.headers, _body(response))
 
 
 class _TooLargeError(ValueError):
@@ -285,10 +285,23 @@ def _body(response: requests.Response) -> bytes:
 
 
 @contextmanager
-def _within(call: _Call) -> Iterator[None]:
+def bounded(connect_timeout_s: float, read_timeout_s: float) -> Iterator[_Call]:
+    """Make one call on connections of ``POOLS``, which ends in time whatever the other side does.
+
+    Args:
+        connect_timeout_s: Limit for connecting; the whole call has both limits together.
+        read_timeout_s: Limit for each wait for bytes.
+
+    Raises:
+        UnansweredError: No complete answer came within the limits.
+    """
+    call = _Call(time.monotonic() + connect_timeout_s + read_timeout_s, read_timeout_s)
     token = _CALL.set(call)
     try:
-        yield
+        yield call
+    except _FAILURES as error:
+        # "from None": the texts of these errors carry the address, and so perhaps a person's id.
+        raise UnansweredError(_reason(error, call), written=call.written, status=call.status) from None
     finally:
         _CALL.reset(token)
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # Runs that a machine makes, half a million a year. Those that a person triggered are the history of what was sent, and
 # other people's DAGs are not ours to clean.
-MACHINE_DAGS = ("otn_ingest", "otn_reingest", "otn_purge", "otn_ask", "otn_watch")
+MACHINE_DAGS = ("otn_ingest", "otn_reingest", "otn_purge", "otn_ask", "otn_watch", "otn_deliver")
 TABLES = ("dag_run", "log", "dag_version")  # a run takes its tasks, XComs and rendered fields with it
 KEEP_VARIABLE = "OTN_KEEP_AIRFLOW_DAYS"
 KEEP_DAYS = 30

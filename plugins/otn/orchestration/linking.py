@@ -53,6 +53,14 @@ class ReportLink(BaseOperatorLink):
         return f"{run}/tasks/{REPORT}"
 
 
+def campaign_link(campaign_id: int) -> str | None:
+    """Address of a campaign in the console; None where Airflow was not told under which address it is reached."""
+    from airflow.configuration import conf
+
+    base = conf.get("api", "base_url", fallback="") or ""
+    return f"{base.rstrip('/')}/otn/campaigns/{campaign_id}" if urlsplit(base).netloc else None
+
+
 def console_views() -> list[dict[str, Any]]:
     """The console in Airflow's navigation and on the page of a run, below the address of Airflow."""
     from airflow.configuration import conf

@@ -41,7 +41,8 @@ def read_notifier(context: Any) -> Notify | None:
     """
     try:
         connection = read_connection(NOTIFY_CONNECTION)
-    except ConnectionMissingError:
+    except (ConnectionMissingError, PermissionError):
+        # Refused to the callback of a deadline, whatever is defined: seen in Airflow 3.3.2.
         urls = os.environ.get(NOTIFY_VARIABLE, "")
         return _apprise(urls) if urls.strip() else None
     if connection.conn_type == "smtp":

@@ -103,11 +103,13 @@ def tell() -> int:
     """
     from otn.database import transaction
     from otn.orchestration.hook import make_engine
+    from otn.orchestration.linking import campaign_link
     from otn.orchestration.notifying import NOTIFY_CONNECTION, NOTIFY_VARIABLE, read_notifier
-    from otn.watch import alarms
+    from otn.watch import alarms, notices
 
     engine = make_engine()
     notify = read_notifier(current())
+    notices.forget(engine)
     if notify is None:
         with transaction(engine) as connection:
             changes = alarms.untold(connection)
@@ -117,7 +119,7 @@ def tell() -> int:
                 *(len(changes), NOTIFY_CONNECTION, NOTIFY_VARIABLE, alarms.text(changes)),
             )
         return 0
-    told = alarms.tell(engine, notify)
+    told = alarms.tell(engine, notify) + notices.tell(engine, notify, campaign_link)
     log.info("%s changes told", told)
     return told
 

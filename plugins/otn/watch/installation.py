@@ -94,6 +94,15 @@ def _deletions(conn: PsycopgConnection) -> Iterator[Finding]:
         yield Finding("deletions", "ok", f"Open requests of people to be deleted: {row.open}.")
 
 
+def _delivery(conn: PsycopgConnection) -> Iterator[Finding]:
+    row = queries("outgoing").waiting_outcomes(conn)
+    if row.oldest_s > BACKLOG_SECONDS:
+        text = f"Results wait to be packed for other systems, the oldest for {row.oldest_s // 60} minutes."
+        yield Finding("delivery", "warn", text, "See that otn_deliver is unpaused and its runs are green.")
+    else:
+        yield Finding("delivery", "ok", "Results are packed for the systems that want them.")
+
+
 # By kind, so that whoever looks may look at one alone: a check that fails is told by its name.
 CHECKS: dict[str, Callable[[PsycopgConnection], Iterator[Finding]]] = {
     "partitions": _partitions,
@@ -103,4 +112,5 @@ CHECKS: dict[str, Callable[[PsycopgConnection], Iterator[Finding]]] = {
     "responder": _responder,
     "deletions": _deletions,
     "landing": landing.findings,
+    "delivery": _delivery,
 }

@@ -16,6 +16,7 @@ from otn.watch.traffic import is_unusual
 LATE_SECONDS = 300
 FEW_CALLS = 10
 DOUBTFUL_SHARE = 0.1
+FAILING_MINUTES = 60
 QUOTA_NEAR = 0.8  # of the calls of a day
 
 _Check = Callable[[PsycopgConnection, Sequence[Page]], Iterator[Finding]]
@@ -122,6 +123,35 @@ def _campaigns(conn: PsycopgConnection, pages: Sequence[Page]) -> Iterator[Findi
     yield from _rest(pages, told, "campaign", "No campaign waits for a person.")
 
 
+def _late(conn: PsycopgConnection, pages: Sequence[Page]) -> Iterator[Finding]:
+    told = set()
+    for row in queries("notice").late_campaigns(conn):
+        told.add(row.page_id)
+        text = (
+            f"The campaign {row.key} was to start at {row.send_at:%Y-%m-%d %H:%M} UTC, and it is"
+            f" {row.state.replace('_', ' ')}."
+        )
+        advice = "Answer its question in Airflow or the console, or see that its run is alive: trigger it again if not."
+        yield Finding("late", "alarm", text, advice, row.key, row.page_id)
+    yield from _rest(pages, told, "late", "No campaign is late.")
+
+
+def _outgoing(conn: PsycopgConnection, pages: Sequence[Page]) -> Iterator[Finding]:
+    told = set()
+    for row in queries("outgoing").troubled_endpoints(conn, minutes=FAILING_MINUTES):
+        told.add(row.page_id)
+        since = f"since {row.failed_since:%Y-%m-%d %H:%M} UTC ({row.error})" if row.failed_since else ""
+        if row.disabled:
+            text = f"The endpoint {row.key} was given up on: it took no result {since}."
+            advice = f"Repair it, then run `./otn outgoing enable {row.key}`: what is younger than 30 days goes to it."
+            yield Finding("outgoing", "alarm", text, advice, row.key, row.page_id)
+        else:
+            text = f"The endpoint {row.key} has taken no result {since}; {row.tries} tries."
+            advice = f"See what is wrong with it. `./otn outgoing test {row.key}` tries it at once."
+            yield Finding("outgoing", "warn", text, advice, row.key, row.page_id)
+    yield from _rest(pages, told, "outgoing", "Every endpoint takes its results.")
+
+
 def _dying(conn: PsycopgConnection, pages: Sequence[Page]) -> Iterator[Finding]:
     told: set[int] = set()
     people: dict[tuple[int, str], int] = {}
@@ -175,6 +205,8 @@ CHECKS: dict[str, _Check] = {
     "answers": _answers,
     "doubts": _doubts,
     "campaign": _campaigns,
+    "late": _late,
+    "outgoing": _outgoing,
     "dying": _dying,
     "quota": _quotas,
 }

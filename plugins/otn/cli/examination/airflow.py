@@ -202,6 +202,7 @@ MEANINGS = {
     "otn_ingest": "Without a responder, opt-ins and stop words wait.",
     "otn_purge": "What has expired stays, and no partitions are made ahead.",
     "otn_watch": "Nobody is told of an alarm.",
+    "otn_deliver": "Results reach no other system.",
 }
 
 
