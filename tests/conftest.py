@@ -26,8 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             area = item.path.relative_to(TESTS).parts[0]
             group = area if area in ("system", "scheduled", "operators") else "homes"
             item.add_marker(pytest.mark.xdist_group(group))
-        elif "/tests/dags/" in item.path.as_posix():
-            item.add_marker(pytest.mark.xdist_group("dags"))
+        elif (area := item.path.relative_to(TESTS).parts[0]) in ("dags", "looks"):
+            item.add_marker(pytest.mark.xdist_group(area))
 
 
 @pytest.fixture(scope="session")

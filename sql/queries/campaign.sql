@@ -20,8 +20,8 @@ SELECT c.*, clock_timestamp() AS now FROM otn.campaign c WHERE c.id = :campaign_
 
 -- name: find_campaign^
 -- A look without a lock.
-SELECT c.*, clock_timestamp() AS now, p.page_id AS facebook_page_id, p.connection_id, p.halted_at AS page_halted_at,
-       p.halt_reason AS page_halt_reason, t.key AS topic_key, t.title AS topic_title
+SELECT c.*, clock_timestamp() AS now, p.page_id AS facebook_page_id, p.connection_id, p.name AS page_name,
+       p.halted_at AS page_halted_at, p.halt_reason AS page_halt_reason, t.key AS topic_key, t.title AS topic_title
 FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id JOIN otn.topic t ON t.id = c.topic_id
 WHERE c.id = :campaign_id;
 

@@ -7,7 +7,7 @@ WITH shown AS (
     UNION ALL
     (SELECT * FROM otn.campaign WHERE state IN ('finished', 'cancelled') ORDER BY finished_at DESC LIMIT :ended)
 )
-SELECT c.id, c.key, p.connection_id AS page, coalesce(t.title, t.key) AS topic, c.state::text, c.created_at, c.send_at, c.started_at,
+SELECT c.id, c.key, coalesce(p.name, p.connection_id) AS page, coalesce(t.title, t.key) AS topic, c.state::text, c.created_at, c.send_at, c.started_at,
        c.finished_at
 FROM shown c
 JOIN otn.page p ON p.id = c.page_id
@@ -44,7 +44,7 @@ ORDER BY p.id, t.key;
 
 -- name: topics_by_number
 -- What the topics of a count are called.
-SELECT t.id, coalesce(t.title, t.key) AS title, p.connection_id AS page FROM otn.topic t JOIN otn.page p ON p.id = t.page_id
+SELECT t.id, coalesce(t.title, t.key) AS title, coalesce(p.name, p.connection_id) AS page FROM otn.topic t JOIN otn.page p ON p.id = t.page_id
 WHERE t.id = ANY (:ids::integer[]) ORDER BY p.id, t.key;
 
 -- name: topics_met
@@ -71,7 +71,7 @@ SELECT count(*) FROM otn.suppression WHERE topic_id = :id;
 
 -- name: campaigns_of_topic
 -- The latest of one topic; their figures are counted aside.
-SELECT c.id, c.key, p.connection_id AS page, t.title AS topic, c.state::text, c.created_at, c.send_at, c.started_at, c.finished_at
+SELECT c.id, c.key, coalesce(p.name, p.connection_id) AS page, t.title AS topic, c.state::text, c.created_at, c.send_at, c.started_at, c.finished_at
 FROM otn.campaign c
 JOIN otn.page p ON p.id = c.page_id
 JOIN otn.topic t ON t.id = c.topic_id
@@ -79,7 +79,7 @@ WHERE c.topic_id = :id ORDER BY c.id DESC LIMIT :most;
 
 -- name: campaigns_listed
 -- Newest first, walked by number; no figures here: they are counted aside.
-SELECT c.id, c.key, p.connection_id AS page, coalesce(t.title, t.key) AS topic, c.state::text, c.created_at, c.send_at, c.started_at,
+SELECT c.id, c.key, coalesce(p.name, p.connection_id) AS page, coalesce(t.title, t.key) AS topic, c.state::text, c.created_at, c.send_at, c.started_at,
        c.finished_at
 FROM otn.campaign c
 JOIN otn.page p ON p.id = c.page_id

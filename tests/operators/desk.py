@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -80,14 +81,23 @@ class Desk:
         self.page.get_by_role("button", name="Register").click()
         self.see("The topic is registered.")
 
-    def compose(self, scene: Scene, topic: str) -> None:
-        """Fill the form, and let it count."""
+    def compose(self, scene: Scene, topic: str, send_at: datetime | None = None) -> None:
+        """Fill the form, and let it count.
+
+        Args:
+            scene: whose campaign.
+            topic: key of the topic.
+            send_at: when to start, in UTC; None: at once.
+        """
         self.go("/compose")
         with self.page.expect_navigation():  # the topics are those of the page
             self.page.get_by_label("Page", exact=True).select_option(scene.connection)
         self.page.get_by_label("Topic", exact=True).select_option(topic)
         self.page.get_by_label("Campaign key", exact=True).fill(scene.name)
         self.page.get_by_label("Text", exact=True).last.fill(str(scene.conf()["text"]))
+        if send_at is not None:
+            self.page.get_by_label("Later", exact=True).check()
+            self.page.get_by_label("Start", exact=True).fill(f"{send_at:%Y-%m-%dT%H:%M}")
         self.see(scene.mark.strip())
 
     def start(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from playwright.sync_api import Browser, expect
@@ -28,6 +29,7 @@ class Story:
         viewer: what the viewer's pages offer, and what her own attempt is answered.
         counted: people and those left out, as the form had it, before and with a bound.
         asked: what Airflow asked whoever approves.
+        scheduled: what the page said after the yes and before the start, and the platform's messages by then.
         progress: values of the progress bar, in order.
         held: platform's messages once the pause had come into effect, and right before the resumption.
         spared: likewise of the cancelled campaign, and its unspent consents before and after.
@@ -37,6 +39,7 @@ class Story:
     viewer: dict[str, Any] = field(default_factory=dict)
     counted: dict[str, str] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
+    scheduled: tuple[str, int] = ("", 0)
     progress: list[float] = field(default_factory=list)
     held: dict[str, int] = field(default_factory=dict)
     refused: dict[str, Any] = field(default_factory=dict)
@@ -63,10 +66,14 @@ class Teller:
         spring, summer = (self._system.scenes[name] for name in ("spring", "summer"))
         self._nobody_comes_in()
         self._topic(spring)
-        self._compose(spring, TOPIC)
+        self._compose(spring, TOPIC, self._soon())
         self._approve(spring)
+        self._waits_for_its_time(spring)
+        self._compose(summer, summer.name)
         self._pause_and_resume(spring)
+        self._approve(summer)
         self._cancel(summer)
+        self._ends_well(spring)
         self._look_up(spring)
         return self._story
 
@@ -92,8 +99,18 @@ class Teller:
             sandbox.say(scene.page_id, psid, "stop")
         self._system.settle()
 
-    def _compose(self, scene: Scene, topic: str) -> None:
-        self._ann.compose(scene, topic)
+    def _soon(self) -> datetime:
+        """A full minute, as the form knows no seconds; far enough for a person to say yes."""
+        at: datetime = self._system.one("SELECT date_trunc('minute', clock_timestamp() + interval '150 seconds')")
+        return at.astimezone(UTC)
+
+    def _waits_for_its_time(self, scene: Scene) -> None:
+        """Read what the campaign's page says before it starts."""
+        self._ann.go(f"/campaigns/{self._system.campaign_id(scene)}")
+        self._story.scheduled = (self._ann.page.locator(".verdict").inner_text(), seen(self._system, scene).total())
+
+    def _compose(self, scene: Scene, topic: str, send_at: datetime | None = None) -> None:
+        self._ann.compose(scene, topic, send_at)
         self._story.counted[scene.name] = self._ann.page.locator("#look").inner_text()
         self._ann.start()
 
@@ -134,8 +151,12 @@ class Teller:
         self._viewer_looks(scene)
         self._story.held["before_resuming"] = seen(system, scene).total()
         ann.press("Resume", "Resumed. The run")
-        eventually(lambda: system.campaign_state(scene) == "finished", f"the end of {scene.name}")
-        ann.see("finished")
+
+    def _ends_well(self, scene: Scene) -> None:
+        number = self._system.campaign_id(scene)
+        self._ann.go(f"/campaigns/{number}")
+        eventually(lambda: self._system.campaign_state(scene) == "finished", f"the end of {scene.name}")
+        expect(self._ann.page.locator(".verdict .finished")).to_be_visible()  # by itself, again
 
     def _ends(self, scene: Scene) -> None:
         """No run of the campaign is at work any more, and every webhook of it is read."""
@@ -145,8 +166,6 @@ class Teller:
 
     def _cancel(self, scene: Scene) -> None:
         system, ann = self._system, self._ann
-        self._compose(scene, scene.name)
-        self._approve(scene)
         eventually(lambda: len(seen(system, scene)) >= ENOUGH, "the first messages")
         ann.watch(system.campaign_id(scene))
         ann.cancel("The lamp is broken.")

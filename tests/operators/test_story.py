@@ -56,6 +56,14 @@ def test_another_person_approves_and_is_shown_count_and_reasons(system: System, 
     assert row.approved_by.startswith("bob"), "not ann, who wrote it"
 
 
+def test_what_is_approved_for_later_waits_for_its_time(system: System, story: Story) -> None:
+    verdict, messages = story.scheduled
+    assert "scheduled" in verdict
+    assert messages == 0
+    row = system.rows("SELECT send_at, started_at, approved_at FROM otn.campaign WHERE key = 'spring'")[0]
+    assert row.approved_at < row.send_at <= row.started_at
+
+
 def test_the_progress_moves_by_itself(story: Story) -> None:
     first, second = story.progress
     assert 0 < first < second

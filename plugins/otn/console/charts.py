@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import date
+from typing import Any, NamedTuple
 
 import pygal
 from markupsafe import Markup
@@ -16,9 +18,30 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ 
 # Told apart by people who see colours otherwise too (the palette of Okabe and Ito).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 MOST_SERIES = len(COLOURS)
-LEGEND_COLUMNS = 4
-LEGEND_ROW = 20  # units of the drawing
+TICKS = 4  # of the upright axis, about
 MARGIN = 8
+_MONTH = {"broad": "%b %Y", "narrow": "%b"}
+
+
+class Size(NamedTuple):
+    """Of a drawing, in units that are pixels where it is shown: writing shrinks with a drawing that does not fit.
+
+    Args:
+        name: class of its frame; the style shows one of the two.
+        width: of the whole.
+        height: of the whole.
+        moments: labels for which the axis of a line over time has room.
+    """
+
+    name: str
+    width: int
+    height: int
+    moments: int
+
+
+NARROW = Size("narrow", 360, 220, 3)
+WHOLE = (Size("broad", 1_100, 260, 0), NARROW)
+COLUMN = (Size("broad", 700, 230, 6), NARROW)
 _STYLE = Style(
     background="transparent",
     plot_background="transparent",
@@ -27,9 +50,8 @@ _STYLE = Style(
     foreground_subtle="currentColor",
     colors=COLOURS,
     font_family="inherit",
-    label_font_size=11,
-    major_label_font_size=11,
-    legend_font_size=12,
+    label_font_size=12,
+    major_label_font_size=12,
     guide_stroke_color="rgba(128, 128, 128, .35)",
     major_guide_stroke_color="rgba(128, 128, 128, .5)",
     opacity=".9",
@@ -39,13 +61,13 @@ _PLAIN = {
     "style": _STYLE,
     "js": (),
     "disable_xml_declaration": True,
-    "height": 280,
-    "width": 1000,
     "margin": MARGIN,
+    "margin_right": 3 * MARGIN,  # the last label is wider than its bar
+    "truncate_label": -1,
     "spacing": 8,
     "show_y_guides": True,
-    "legend_at_bottom": True,
-    "legend_at_bottom_columns": LEGEND_COLUMNS,
+    "show_legend": False,  # it stands below, where it wraps and can be read at any width
+    "value_formatter": "{:,.0f}".format,
     "no_data_text": "",
 }
 
@@ -57,42 +79,71 @@ def months_chart(months: Sequence[str], topics: Mapping[str, Sequence[int]]) -> 
         months: as ``2026-11``.
         topics: title to figures, one a month; beyond eight topics the rest stands together.
     """
+    if not topics:
+        return Markup("")
     shown = _most(topics)
-    chart = pygal.StackedBar(**_PLAIN, **_legend(len(shown)))
-    chart.x_labels = list(months)
-    for name, figures in shown.items():
-        chart.add(name, list(figures))
-    return _svg(chart)
+    top = max(sum(month) for month in zip(*shown.values(), strict=True))
+    drawings = []
+    for size in WHOLE:
+        chart = pygal.StackedBar(**_PLAIN, width=size.width, height=size.height, y_labels=ticks(top))
+        chart.x_labels = [date.fromisoformat(f"{month}-01").strftime(_MONTH[size.name]) for month in months]
+        drawings.append(_drawing(chart, size, shown))
+    return Markup("").join([*drawings, _legend(shown)])
 
 
 def times_chart(moments: Sequence[str], figures: Mapping[str, Sequence[int]]) -> Markup:
-    """Lines over time.
+    """Bars over time, in the column of a page.
 
     Args:
         moments: labels of the axis.
         figures: name to figures, one a moment.
     """
-    chart = pygal.Line(
-        **_PLAIN,
-        show_dots=False,
-        fill=True,
-        x_labels_major_count=6,
-        show_minor_x_labels=False,
-        truncate_label=-1,
-        include_x_axis=True,
-        **_legend(len(figures)),
+    top = max((max(values, default=0) for values in figures.values()), default=0)
+    drawings = []
+    for size in COLUMN:
+        chart = pygal.Bar(
+            **_PLAIN,
+            width=size.width,
+            height=size.height,
+            y_labels=ticks(top),
+            series_margin=0,
+            x_labels_major_count=size.moments,
+            show_minor_x_labels=False,
+        )
+        chart.x_labels = list(moments)
+        drawings.append(_drawing(chart, size, figures))
+    return Markup("").join([*drawings, _legend(figures)])
+
+
+def ticks(top: int) -> list[int]:
+    """Round whole figures from nothing to the top, or a little above it: people are not divided.
+
+    Args:
+        top: the greatest figure.
+    """
+    least = max(top, 1) / TICKS
+    unit = 10 ** max(0, math.floor(math.log10(least)))
+    step = next(unit * round_one for round_one in (1, 2, 5, 10) if unit * round_one >= least)
+    return [step * place for place in range(-(-max(top, 1) // step) + 1)]
+
+
+def _drawing(chart: Any, size: Size, series: Mapping[str, Sequence[int]]) -> Markup:
+    for name, figures in series.items():
+        chart.add(name, list(figures))
+    chart.add_xml_filter(_without_scripts)
+    drawn = Markup(chart.render(is_unicode=True))  # noqa: S704 - pygal escapes what it is given
+    return Markup('<div class="{}">{}</div>').format(size.name, drawn)
+
+
+def _legend(series: Mapping[str, Sequence[int]]) -> Markup:
+    """Names beside their colours; one alone needs none."""
+    if len(series) < 2:
+        return Markup("")
+    lines = Markup("").join(
+        Markup('<li><span class="swatch" style="background: {}"></span><bdi>{}</bdi></li>').format(colour, name)
+        for colour, name in zip(COLOURS, series, strict=False)
     )
-    chart.x_labels = list(moments)
-    for name, values in figures.items():
-        chart.add(name, list(values))
-    return _svg(chart)
-
-
-def _legend(series: int) -> dict[str, Any]:
-    """Room for it: pygal draws it below what it has left."""
-    if series < 2:
-        return {"show_legend": False}
-    return {"margin_bottom": MARGIN + LEGEND_ROW * -(-series // LEGEND_COLUMNS)}
+    return Markup('<ul class="legend">{}</ul>').format(lines)
 
 
 def _most(topics: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
@@ -109,8 +160,3 @@ def _without_scripts(root: Any) -> Any:
         for child in [one for one in parent if str(one.tag).endswith("script")]:
             parent.remove(child)
     return root
-
-
-def _svg(chart: Any) -> Markup:
-    chart.add_xml_filter(_without_scripts)
-    return Markup(chart.render(is_unicode=True))  # noqa: S704 - pygal escapes what it is given

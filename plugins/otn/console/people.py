@@ -63,6 +63,7 @@ HAPPENED = {
     "read": "saw the message of",
     "silenced": "is silenced",
 }
+ABOUT_A_CAMPAIGN = frozenset({"campaign", "delivered", "read"})
 DONE = {
     "labels": "The labels were changed.",
     "same": "Nothing was changed: it was so already.",
@@ -175,7 +176,8 @@ def show_person(
         numbers = {one.key: one.id for one in queries("console").campaigns_of_person(connection, id=subscriber_id)}
         topics = list(queries("console").topics_registered(connection, page_id=page.id))
     known = subscribers.show(engine, page, f"#{subscriber_id}")
-    told = [{**one, "said": said(one)} for one in reversed(known["timeline"])]
+    titles = {one.key: one.title for one in topics}
+    told = [{**one, "said": said(one, titles)} for one in reversed(known["timeline"])]
     return show(
         request,
         "person.html",
@@ -184,6 +186,7 @@ def show_person(
         person=known,
         page=page,
         topics=topics,
+        titles=titles,
         numbers=numbers,
         timeline=told[:TIMELINE_SHOWN],
         more_of_timeline=len(told) > TIMELINE_SHOWN,
@@ -210,13 +213,16 @@ def outcome(row: Mapping[str, Any]) -> str:
     return _because(state, reason) if reason else ""
 
 
-def said(moment: Mapping[str, Any]) -> str:
+def said(moment: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     """A moment of the timeline, in words.
 
     Args:
         moment: one of ``subscribers.timeline``.
+        titles: key of each topic of the page, and what people read of it.
     """
     what, about, detail = moment["what"], moment["about"], moment["detail"]
+    if what not in ABOUT_A_CAMPAIGN:
+        about = titles.get(about, about)
     parts = [HAPPENED.get(what, what.replace("_", " "))]
     if about:
         parts.append(f"“{about}”")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def month(value: str) -> str:
+    """A month such as ``2026-11``, by its name."""
+    return f"{date.fromisoformat(f'{value}-01'):%b %Y}"
+
+
 def share(part: float, whole: float) -> str:
     """A part of a whole in per cent; nothing of nothing is a dash."""
     if not whole:
@@ -50,7 +55,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(moment=moment, number=number)
+    made.filters.update(moment=moment, month=month, number=number)
     made.globals.update(share=share, words=words)
     return made
 

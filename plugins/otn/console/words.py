@@ -24,6 +24,13 @@ RECIPIENT_STATES = {
     "skipped": "skipped",
     "cancelled": "cancelled",
 }
+# The page of an approval counts tokens; whoever looks here knows them as consents.
+LEFT_OUT = {
+    "token_spent": "their consents are spent",
+    "token_reserved": "their consents are planned for another campaign",
+    "token_expired": "their consents have expired",
+    "over_max_recipients": "came after the most people that were wanted",
+}
 
 
 def state(name: str) -> str:
@@ -38,7 +45,7 @@ def recipient_state(name: str) -> str:
 
 def left_out(reason: str) -> str:
     """Why somebody is not among the recipients."""
-    return REASONS.get(reason, reason)
+    return LEFT_OUT.get(reason) or REASONS.get(reason, reason)
 
 
 def people(count: int) -> str:

@@ -11,9 +11,15 @@ function takeAirflowsColours() {
   document.documentElement.classList.toggle("dark", dark);
 }
 
+// The year stands only where it is another one: tables have many moments in a row.
 function sayInReadersZone(root) {
-  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = format.format(new Date(time.dateTime));
+  const day = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+  const near = new Intl.DateTimeFormat(undefined, day), far = new Intl.DateTimeFormat(undefined, { ...day, year: "numeric" });
+  const year = new Date().getFullYear();
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    time.textContent = (at.getFullYear() === year ? near : far).format(at);
+  }
 }
 
 // What is wider than the screen is moved by the arrow keys too, once it can be reached by Tab.
@@ -29,12 +35,17 @@ function isBusy(part) {
   return document.hidden || part.querySelector("details.confirm[open]") || part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select");
 }
 
+// A small part of a page has no address of its own: it is taken out of the whole.
+function pieceOf(text, id) {
+  return id ? new DOMParser().parseFromString(text, "text/html").getElementById(id).innerHTML : text;
+}
+
 async function refresh(part) {
   if (isBusy(part)) return;
   try {
     const answer = await fetch(part.dataset.live, { headers: { Accept: "text/html" } });
     if (!answer.ok) throw new Error(answer.status);
-    const text = await answer.text();
+    const text = pieceOf(await answer.text(), part.dataset.part);
     part.removeAttribute("data-stale");
     if (text === part.dataset.last) return;
     part.dataset.last = text;
@@ -45,7 +56,7 @@ async function refresh(part) {
     sayInReadersZone(part);
     letKeysScroll(part);
     if (focused) document.getElementById(focused)?.focus();
-    if (part.querySelector("[data-over]")) clearInterval(part.ticking);
+    if (document.querySelector("[data-over]")) clearInterval(part.ticking);
   } catch {
     part.setAttribute("data-stale", ""); // the figures stay, and the style says that they are old
   }
@@ -73,7 +84,7 @@ addEventListener("DOMContentLoaded", () => {
     followField(name);
   }
   for (const part of document.querySelectorAll("[data-live]")) {
-    if (part.querySelector("[data-over]")) continue;
+    if (document.querySelector("[data-over]")) continue;
     part.ticking = setInterval(() => refresh(part), 1000 * Number(part.dataset.every || 3));
   }
 });
