@@ -96,7 +96,7 @@ def test_a_test_is_one_run_however_often_the_form_comes(come: Callable[..., Test
     assert conf == {"page": "messenger_default", "topic": "restock", "text": TEXT, "people": [1, 3]}
     assert MessageTestRequest.from_params(conf).people == (1, 3)
     assert "The test is under way: its run is running" in first.text
-    assert f'data-live="/compose/test?run_id={run_id}"' in first.text
+    assert f'data-live="/compose/test/live?run_id={run_id}"' in first.text
     assert TEXT in html.unescape(first.text)
     submit(browser, **PEOPLE, text="Another text.")
     submit(browser, person_1="on")
@@ -176,7 +176,7 @@ def test_what_became_of_each_is_said_in_words(
     submit(browser, **PEOPLE, person_2="on")
     (run_id,) = airflow.runs
     carry_out(shop, airflow)
-    look = lambda: browser.get(f"/compose/test?run_id={run_id}").text  # noqa: E731
+    look = lambda: browser.get(f"/compose/test/live?run_id={run_id}").text  # noqa: E731
     page = look()
     assert rows(page) == {
         "1": "waiting",
@@ -221,7 +221,7 @@ def test_a_run_that_wrote_nobody_down_is_said(
 
 @pytest.mark.parametrize("run_id", ["", "x", "manual__test_" + "g" * 32, "\0", "x" * 10_000, "../../dags"])
 def test_a_result_of_nothing_is_nothing(come: Callable[..., TestClient], run_id: str) -> None:
-    answer = come("viewer").get("/compose/test", params={"run_id": run_id})
+    answer = come("viewer").get("/compose/test/live", params={"run_id": run_id})
     assert answer.status_code == 200
     assert "does not know this test" in answer.text
     assert run_id[:50] not in answer.text or not run_id

@@ -165,7 +165,7 @@ def bench_of(
     return bench
 
 
-@router.get("/compose/test")
+@router.get("/compose/test/live")
 def result(
     request: Request, visitor: VisitorDep, engine: EngineDep, state_of: RunStateDep, run_id: str = ""
 ) -> HTMLResponse:
