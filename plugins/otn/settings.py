@@ -261,6 +261,13 @@ def campaigns_folder(environ: Mapping[str, str] | None = None) -> Path:
     return ROOT / Path(values.get("OTN_CAMPAIGNS_DIR") or "campaigns").expanduser()
 
 
+def choices_file(environ: Mapping[str, str] | None = None) -> Path:
+    """File of what the trigger forms propose, in ``OTN_CHOICES_DIR`` (default: ``choices`` in the home)."""
+    values = os.environ if environ is None else environ
+    home = Path(values.get("OTN_HOME") or ROOT / ".otn").expanduser()
+    return Path(values.get("OTN_CHOICES_DIR") or home / "choices").expanduser() / "choices.json"
+
+
 @dataclass(frozen=True)
 class SpoolSettings:
     """Where webhooks wait while Postgres is away.

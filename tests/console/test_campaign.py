@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 
 from otn.campaign import control
 from otn.console import figures
-from otn.console.triggering import NotTriggeredError, Run, trigger
+from otn.console.airflow_run import Run
+from otn.console.triggering import NotTriggeredError, trigger
 from otn.database import Engine
 from tests.console.shop import Shop
 

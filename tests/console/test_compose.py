@@ -19,9 +19,10 @@ from markupsafe import escape
 from otn.campaign import control
 from otn.console import compose_counts
 from otn.console.access import Visitor
+from otn.console.airflow_run import Run
 from otn.console.compose_form import DEFAULTS, read_draft
 from otn.console.compose_start import EXAMPLES
-from otn.console.triggering import NotTriggeredError, Run, trigger
+from otn.console.triggering import NotTriggeredError, trigger
 from otn.console.zones import moment_of
 from otn.orchestration.params import BroadcastRequest
 

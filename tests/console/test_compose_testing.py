@@ -12,9 +12,10 @@ from fastapi.testclient import TestClient
 
 from otn.asking import testing
 from otn.consent import pages, topics
+from otn.console.airflow_run import Run
 from otn.console.compose_testing import TEST
 from otn.console.runs import run_state
-from otn.console.triggering import NotTriggeredError, Run, trigger
+from otn.console.triggering import NotTriggeredError, trigger
 from otn.database import transaction
 from otn.orchestration.testing_params import MessageTestRequest
 from tests.console.test_compose import FORM, TEXT, problem

@@ -37,8 +37,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             end_home(system.home.identity, system.home.pgdata, grace_s=0)
 
 
-@pytest.fixture(scope="session")
-def browser(system: System) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def browser(system: System, story: Any) -> Iterator[Any]:
+    """No longer than needed: while it is open, an event loop of its own runs in this thread, and other tests have theirs."""
     from tests.scheduled.browser import chromium
 
     with chromium() as found:
@@ -46,8 +47,10 @@ def browser(system: System) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def story(system: System, browser: Any) -> Any:
+def story(system: System) -> Any:
     """What happened, once it has happened; each test reads a part of it."""
     from tests.operators.story import tell
+    from tests.scheduled.browser import chromium
 
-    return tell(system, browser)
+    with chromium() as browser:
+        return tell(system, browser)

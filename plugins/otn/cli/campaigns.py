@@ -11,9 +11,9 @@ import typer
 from otn.campaign import control
 from otn.campaign import report as reports
 from otn.campaign.model import CampaignState
-from otn.cli import campaign_files, export, screen
+from otn.cli import campaign_files, campaign_show, dry_run, export, screen
 from otn.cli.place import HomeOption, JsonOption, PageOption, actor, database, page_named
-from otn.database import Engine
+from otn.database import Engine, queries, transaction
 from otn.errors import UsageError
 
 PANEL = "Campaigns"
@@ -31,8 +31,10 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("report", rich_help_panel=PANEL)(report)
     app.command("export", rich_help_panel=PANEL)(export_rows)
+    app.command("plan", rich_help_panel=PANEL)(dry_run.plan)
     group = typer.Typer(help="Hold, resume or give up campaigns.", no_args_is_help=True)
     group.command("list")(listing)
+    group.command("show")(shown)
     group.command("pause")(pause)
     group.command("resume")(resume)
     group.command("cancel")(cancel)
@@ -124,17 +126,40 @@ def listing(home: HomeOption = None, as_json: JsonOption = False) -> None:
     screen.print_table(columns, ([row[column] for column in columns] for row in found))
 
 
-def pause(campaign: KeyArgument, page: PageOption = None, home: HomeOption = None) -> None:
+def shown(campaign: KeyArgument, page: PageOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show one campaign: how far it is, from plan to reaction, refusals in words, and who did what."""
+    with database(home) as engine:
+        told = campaign_show.look(engine, _find(engine, campaign, page))
+    if as_json:
+        screen.print_json(told)
+        return
+    told["problems"] = reports.problems(told)
+    campaign_show.show(told)
+
+
+def pause(campaign: KeyArgument, page: PageOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Stop a campaign for now; calls under way end, everyone else keeps waiting."""
     with database(home) as engine:
-        control.pause(engine, _find(engine, campaign, page), actor=actor())
+        campaign_id = _find(engine, campaign, page)
+        control.pause(engine, campaign_id, actor=actor())
+        told = _standing(engine, campaign_id)
+    if as_json:
+        screen.print_json(told)
+        return
     screen.say(f"Paused. Go on by `./otn campaigns resume {campaign}`.")
 
 
-def resume(campaign: KeyArgument, page: PageOption = None, home: HomeOption = None) -> None:
+def resume(
+    campaign: KeyArgument, page: PageOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
     """Let a paused, halted or interrupted campaign go on."""
     with database(home) as engine:
-        control.resume(engine, _find(engine, campaign, page), actor=actor())
+        campaign_id = _find(engine, campaign, page)
+        control.resume(engine, campaign_id, actor=actor())
+        told = _standing(engine, campaign_id)
+    if as_json:
+        screen.print_json(told)
+        return
     screen.say(f"Resumed. A run must send: trigger otn_retry with campaign {campaign} and scope waiting.")
 
 
@@ -143,6 +168,7 @@ def cancel(
     page: PageOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Give up everyone who still waits; this cannot be undone, their consents stay unspent."""
     with database(home) as engine:
@@ -150,7 +176,17 @@ def cancel(
         if not yes:
             _ask(engine, campaign_id, campaign)
         control.cancel(engine, campaign_id, actor=actor())
+        told = _standing(engine, campaign_id)
+    if as_json:
+        screen.print_json(told)
+        return
     screen.say("Cancelled.")
+
+
+def _standing(engine: Engine, campaign_id: int) -> dict[str, Any]:
+    with transaction(engine) as connection:
+        row = queries("campaign").find_campaign(connection, campaign_id=campaign_id)
+    return {"campaign": row.key, "page": row.connection_id, "state": row.state}
 
 
 def _ask(engine: Engine, campaign_id: int, campaign: str) -> None:

@@ -18,10 +18,11 @@ from otn.campaign.control import Scope
 from otn.campaign.model import CampaignState
 from otn.console import figures
 from otn.console.access import Visitor, VisitorDep
+from otn.console.airflow_run import Run
 from otn.console.campaign import CampaignNumber, Said, existing, show_campaign
 from otn.console.database import EngineDep
 from otn.console.submitted import SubmittedDep
-from otn.console.triggering import NotTriggeredError, Run, Trigger, TriggerDep
+from otn.console.triggering import NotTriggeredError, Trigger, TriggerDep
 from otn.database import DatabaseError, Engine
 from otn.errors import OtnError, UsageError
 

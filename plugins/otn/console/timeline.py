@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from otn.console import words
-from otn.console.triggering import Run
+from otn.console.airflow_run import Run
 from otn.database import PsycopgConnection, queries
 
 MOST = 100

@@ -6,9 +6,7 @@ In the API server Airflow's database is at hand, and asking its REST interface w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
-from urllib.parse import urlencode
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
@@ -16,6 +14,7 @@ from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, HTTPException
 
 from otn.console.access import VisitorDep
+from otn.console.airflow_run import Run
 from otn.errors import OtnError
 
 NOTE_LIMIT = 1_000  # characters, of Airflow's column
@@ -23,24 +22,6 @@ NOTE_LIMIT = 1_000  # characters, of Airflow's column
 
 class NotTriggeredError(OtnError):
     """Airflow started no run. The sentence says what to do; nothing was sent."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of a DAG.
-
-    Args:
-        dag_id: of the DAG.
-        run_id: Airflow's name of the run.
-    """
-
-    dag_id: str
-    run_id: str
-
-    @property
-    def query(self) -> str:
-        """As the console's page of runs reads it from its address."""
-        return urlencode({"dag_id": self.dag_id, "run_id": self.run_id})
 
 
 class Trigger(Protocol):

@@ -1,4 +1,4 @@
-"""The trigger forms: what each param means, for the person who fills them.
+"""The trigger forms: what each param means, for the person who fills them, and the keys that are known, to choose from.
 
 Made anew for each DAG: Airflow writes the values of a run into the very objects that it was given.
 """
@@ -11,6 +11,7 @@ from airflow.sdk import Param
 
 from otn.consent.reference import REF_LIMIT
 from otn.orchestration.ask_params import MOST_STOCK
+from otn.orchestration.choices import Choices, read_choices
 from otn.settings import DEFAULT_PAGE_CONNECTION
 
 _CAMPAIGN = "Campaign"
@@ -21,6 +22,7 @@ _SAFETY = "Safety"
 
 def broadcast_params() -> dict[str, Param]:
     """The form of ``otn_broadcast``."""
+    known = read_choices()
     return {
         "campaign": Param(
             type="string",
@@ -36,6 +38,7 @@ def broadcast_params() -> dict[str, Param]:
             title="Topic",
             description="Key of the topic that people opted in to. `./otn topics list` shows what there is.",
             section=_CAMPAIGN,
+            **_proposed(known.topics),
         ),
         "text": Param(
             None,
@@ -52,14 +55,7 @@ def broadcast_params() -> dict[str, Param]:
             description="A Send API message object (buttons, cards, media), instead of the text.",
             section=_CAMPAIGN,
         ),
-        "page": Param(
-            DEFAULT_PAGE_CONNECTION,
-            type="string",
-            minLength=1,
-            title="Page",
-            description="Airflow connection of the Facebook page.",
-            section=_CAMPAIGN,
-        ),
+        "page": _page(known, _CAMPAIGN),
         **_labels(),
         "max_recipients": Param(
             None,
@@ -148,6 +144,7 @@ def broadcast_params() -> dict[str, Param]:
 
 def retry_params() -> dict[str, Param]:
     """The form of ``otn_retry``."""
+    known = read_choices()
     return {
         "campaign": Param(
             type="string",
@@ -155,14 +152,9 @@ def retry_params() -> dict[str, Param]:
             maxLength=200,
             title="Campaign key",
             description="Of a campaign that was started.",
+            section=_CAMPAIGN,
         ),
-        "page": Param(
-            DEFAULT_PAGE_CONNECTION,
-            type="string",
-            minLength=1,
-            title="Page",
-            description="Airflow connection of the Facebook page.",
-        ),
+        "page": _page(known, _CAMPAIGN),
         "scope": Param(
             "waiting",
             type="string",
@@ -174,18 +166,26 @@ def retry_params() -> dict[str, Param]:
             },
             title="Who",
             description="Which people are taken up again.",
+            section=_AUDIENCE,
         ),
     }
 
 
 def ask_params() -> dict[str, Param]:
     """The form of ``otn_ask``."""
+    known = read_choices()
     return {
         "topic": _optional_text(
-            "Topic", "Key of the topic. Empty: nobody is asked; what waits inside the 24 h window is sent.", _ASK
+            "Topic",
+            "Key of the topic. Empty: nobody is asked; what waits inside the 24 h window is sent.",
+            _ASK,
+            **_proposed(known.topics),
         ),
         "page": _optional_text(
-            "Page", "Airflow connection of the page. Empty: messenger_default; without a topic every page.", _ASK
+            "Page",
+            "Airflow connection of the page. Empty: messenger_default; without a topic every page.",
+            _ASK,
+            **_proposed(known.pages),
         ),
         "ref": _optional_text(
             "Reference",
@@ -242,6 +242,23 @@ def params_of_test() -> dict[str, Param]:
             section=_AUDIENCE,
         ),
     }
+
+
+def _page(known: Choices, section: str) -> Param:
+    return Param(
+        DEFAULT_PAGE_CONNECTION,
+        type="string",
+        minLength=1,
+        title="Page",
+        description="Airflow connection of the Facebook page.",
+        section=section,
+        **_proposed(known.pages),
+    )
+
+
+def _proposed(keys: tuple[str, ...]) -> dict[str, Any]:
+    """Airflow's form offers ``examples`` and takes any other text too; an ``enum`` would refuse what is new."""
+    return {"examples": list(keys)} if keys else {}
 
 
 def _labels() -> dict[str, Param]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import task
 
 from otn.orchestration.assets import OPTINS_FOUND, tell_of_optins
+from otn.orchestration.choices import write_choices
 from otn.orchestration.runs import current
 from otn.orchestration.window import days
 
@@ -56,6 +57,7 @@ def ingest() -> dict[str, int]:
     for key in heed_warnings(engine):
         log.warning("the campaign %s was paused: the platform warned its page", key)
     tell_of_optins(current(), engine)
+    write_choices(engine)
     return asdict(balance)
 
 
