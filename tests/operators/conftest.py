@@ -39,7 +39,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def browser(system: System, story: Any) -> Iterator[Any]:
-    """No longer than needed: while it is open, an event loop of its own runs in this thread, and other tests have theirs."""
+    """No longer than needed: while it is open an event loop runs in this thread, and other tests have their own."""
     from tests.scheduled.browser import chromium
 
     with chromium() as found:
