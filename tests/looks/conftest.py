@@ -71,15 +71,16 @@ def site(postgres: str) -> Iterator[Site]:
     administrator.dispose()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(site: Site) -> Iterator[Any]:
+    """No longer than needed: while it is open an event loop runs in this thread, and other tests have their own."""
     from tests.scheduled.browser import chromium
 
     with chromium() as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page(browser: Any) -> Iterator[Any]:
     """A window of somebody who may do everything."""
     from tests.looks.site import ROLE

@@ -164,7 +164,17 @@ class System:
     def end_of(self, run: str, dag_id: str = "otn_broadcast", patience_s: float = PATIENCE_S) -> str:
         """Wait until a run is over, whatever is started again meanwhile; answers its state."""
         eventually(lambda: self.airflow.ended(dag_id, run), f"the end of {run} of {dag_id}", patience_s)
-        return eventually(lambda: self.airflow.state(dag_id, run), f"the state of {run}")
+        state = eventually(lambda: self.airflow.state(dag_id, run), f"the state of {run}")
+        if state != "success":
+            self._tell(run, dag_id)
+        return state
+
+    def _tell(self, run: str, dag_id: str) -> None:
+        """For whoever wonders why a test is red."""
+        for one in self.call("GET", f"dags/{dag_id}/dagRuns/{run}/taskInstances")["task_instances"]:
+            print(run, one["task_id"], one["map_index"], one["state"], "try", one["try_number"])
+            if one["state"] == "failed" and one["map_index"] < 0:
+                print(self.log(run, one["task_id"], dag_id, one["try_number"])[-3000:])
 
     def clear(self, run: str, **what: Any) -> None:
         """Press Clear on a run of ``otn_broadcast``: on all of it, or on ``task_ids`` and what follows them."""
