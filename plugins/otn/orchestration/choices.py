@@ -1,7 +1,7 @@
 """What the trigger forms propose: written to a small file by ``otn_ingest``, read while DAG files are parsed.
 
-A DAG file must ask no database, so a task that has one leaves the keys in a file. They are proposals, never bounds: every
-field takes free text, and a file that is missing, old or broken proposes less and breaks nothing.
+A DAG file must ask no database, so a task that has one leaves the keys in a file. They are proposals, never bounds:
+every field takes free text, and a file that is missing, old or broken proposes less and breaks nothing.
 """
 
 from __future__ import annotations
