@@ -119,5 +119,6 @@ def _show_way(outcome: story.Outcome, home: Path | None) -> None:
     status = outcome.status
     place = f" --home {shlex.quote(str(home))}" if home else ""
     screen.say(f"\nAirflow    {status.api_url}  (user {status.username}, password in {status.password_file})")
+    screen.say(f"Console    {status.api_url}/plugin/otn")
     screen.say(f"Report     ./otn report {outcome.campaign}{place}")
     screen.say(f"Stop       ./otn down{place}")

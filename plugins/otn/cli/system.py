@@ -125,6 +125,7 @@ def _show(state: machine.Status) -> None:
         return
     screen.out().print("Healthy." if state.healthy else "Not healthy.", style="green" if state.healthy else "red")
     screen.say(f"Airflow    {state.api_url}  (user {state.username}, password in {state.password_file})")
+    screen.say(f"Console    {state.api_url}/plugin/otn")
     screen.say(f"Receiver   {state.receiver_url or 'not started: no page has an app_secret and a verify_token'}")
     screen.say(f"Responder  {_responder(state)}")
     screen.say(f"Home       {state.home}")
