@@ -261,11 +261,16 @@ def campaigns_folder(environ: Mapping[str, str] | None = None) -> Path:
     return ROOT / Path(values.get("OTN_CAMPAIGNS_DIR") or "campaigns").expanduser()
 
 
-def choices_file(environ: Mapping[str, str] | None = None) -> Path:
-    """File of what the trigger forms propose, in ``OTN_CHOICES_DIR`` (default: ``choices`` in the home)."""
+def choices_file(environ: Mapping[str, str] | None = None) -> Path | None:
+    """File of what the trigger forms propose, in ``OTN_CHOICES_DIR`` (default: ``choices`` in the home).
+
+    Returns:
+        None where neither is known: then nothing is proposed.
+    """
     values = os.environ if environ is None else environ
-    home = Path(values.get("OTN_HOME") or ROOT / ".otn").expanduser()
-    return Path(values.get("OTN_CHOICES_DIR") or home / "choices").expanduser() / "choices.json"
+    home = values.get("OTN_HOME")
+    folder = values.get("OTN_CHOICES_DIR") or (Path(home) / "choices" if home else None)
+    return Path(folder).expanduser() / "choices.json" if folder else None
 
 
 @dataclass(frozen=True)

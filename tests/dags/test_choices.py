@@ -26,7 +26,9 @@ HOSTILE = ["<img src=x onerror=alert(1)>", "{{ conn.otn_db.password }}"]
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OTN_CHOICES_DIR", str(tmp_path / "choices"))
-    return choices_file()
+    found = choices_file()
+    assert found
+    return found
 
 
 def examples() -> dict[str, Any]:
@@ -131,3 +133,10 @@ def test_airflow_parses_the_same_dag_with_the_file_and_without(file: Path, name:
     assert json.dumps(HOSTILE[0]) in json.dumps(proposing)  # as text; Airflow renders no templates in params
     file.write_text("broken")
     assert serialized(name) == plain
+
+
+def test_without_a_home_nothing_is_written_into_the_project(database: Engine) -> None:
+    assert choices_file({}) is None
+    assert choices_file({"OTN_HOME": "/srv/otn"}) == Path("/srv/otn/choices/choices.json")
+    assert not write_choices(database)
+    assert examples() == {}

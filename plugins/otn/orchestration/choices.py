@@ -48,7 +48,7 @@ def read_choices(path: Path | None = None) -> Choices:
     """
     path = path or choices_file()
     try:
-        if not path.is_file():  # nor a pipe, that would never end
+        if path is None or not path.is_file():  # nor a pipe, that would never end
             return Choices()
         with path.open("rb") as file:
             data = file.read(BYTES_LIMIT + 1)
@@ -84,6 +84,8 @@ def write_choices(engine: Engine, path: Path | None = None) -> bool:
         Whether it was written.
     """
     path = path or choices_file()
+    if path is None:
+        return False
     text = json.dumps(asdict(look(engine)), indent=1) + "\n"
     try:
         if path.is_file() and path.read_bytes() == text.encode():
