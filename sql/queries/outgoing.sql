@@ -7,9 +7,11 @@ SELECT pg_try_advisory_xact_lock(hashtext('otn.outgoing'));
 -- name: pack^
 -- The oldest outcomes become events: of one campaign up to so many results in one, cut where the campaign itself took a step, so
 -- that its end stands behind what led to it. Of one person the order holds, as a row is locked until its outcome is visible.
+-- Taken up to a number, not joined: the table is empty and full by turns, and a join of what Postgres believes to be empty
+-- compares each row with each.
 WITH taken AS (
-    DELETE FROM otn.outcome o USING (SELECT id FROM otn.outcome ORDER BY id LIMIT :most) first
-    WHERE o.id = first.id RETURNING o.*
+    DELETE FROM otn.outcome WHERE id <= (SELECT max(id) FROM (SELECT id FROM otn.outcome ORDER BY id LIMIT :most) AS first)
+    RETURNING *
 ), run AS (
     SELECT taken.*, count(*) FILTER (WHERE subscriber_id IS NULL) OVER (PARTITION BY campaign_id ORDER BY id) AS steps FROM taken
 ), slice AS (

@@ -229,6 +229,17 @@ def test_people_of_another_topic_are_not_of_this_audience(stage: Stage) -> None:
     assert written(stage, stage.open()) == plan.Plan(planned=1, excluded=0, chunks=1)
 
 
+def test_postgres_knows_of_the_rows_before_they_are_claimed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MANY", 250)
+    known = "SELECT reltuples FROM pg_class WHERE oid = 'otn.recipient'::regclass"
+    stage.sql("ANALYZE otn.recipient")
+    stage.opt_in(500)
+    written(stage, stage.open(max_recipients=249))
+    assert stage.sql(known) == [(0,)]
+    written(stage, stage.open("summer"))
+    assert stage.sql(known) == [(500,)]
+
+
 def test_planned_again_it_is_the_same_plan(stage: Stage) -> None:
     stage.opt_in(10)
     suppress(stage, stage.sql("SELECT psid FROM otn.subscriber LIMIT 1")[0][0])

@@ -16,6 +16,7 @@ import pytest
 from otn.crypto import Keyring
 from otn.database import Engine
 from otn.outgoing import delivering, endpoints, packing, post
+from tests.named_queries import sql_of
 from tests.outgoing.conftest import House, System, make_house
 
 
@@ -238,6 +239,19 @@ def test_a_hundred_thousand_results_are_a_hundred_requests(database: Engine, key
     assert max(len(request.body) for request in system.got) < 200_000
     assert system.events[-1]["type"] == "campaign.finished"
     assert house.sql("SELECT count(*) FROM otn.outcome")[0][0] == 0
+
+
+def test_what_postgres_believes_empty_is_not_compared_row_by_row(house: House, system: System) -> None:
+    """Autovacuum looked at the table when it was empty but not yet shorter; then a campaign was sent."""
+    house.add(system)
+    house.settle()
+    house.sql(
+        "SELECT pg_restore_relation_stats('schemaname', 'otn', 'relname', 'outcome', 'relpages', 1, 'reltuples', 0::real)"
+    )
+    most = {"most": packing.ROWS_PER_PACK, "rows_per_event": packing.ROWS_PER_EVENT}
+    plan = house.sql(f"EXPLAIN {sql_of('outgoing', 'pack')}", most)
+    assert "outcome" in str(plan)
+    assert "Nested Loop" not in str(plan)
 
 
 def test_nothing_is_written_down_where_nobody_wants_it(house: House, system: System) -> None:

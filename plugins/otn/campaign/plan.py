@@ -15,6 +15,7 @@ from otn.rendering import compile_message
 
 CHUNK_SECONDS = 60
 UNPACED_PER_SECOND = 5_000.0  # a cautious guess of what one sender does when the page's pace is switched off
+MANY = 10_000  # rows at once, of which Postgres should know before they are claimed
 
 
 class NotStartableError(OtnError):
@@ -51,6 +52,14 @@ def plan(engine: Engine, campaign_id: int, *, messages_per_second: float | None)
         EpochFileError: nothing may be sent from here.
     """
     guard.check(engine)
+    made = _plan(engine, campaign_id, messages_per_second)
+    if made.planned >= MANY:
+        with transaction(engine) as connection:
+            queries("campaign").count_rows_anew(connection)
+    return made
+
+
+def _plan(engine: Engine, campaign_id: int, messages_per_second: float | None) -> Plan:
     with transaction(engine) as connection:
         campaign = lock(connection, campaign_id)
         if campaign.planned_at is not None:
