@@ -245,9 +245,8 @@ def test_what_postgres_believes_empty_is_not_compared_row_by_row(house: House, s
     """Autovacuum looked at the table when it was empty but not yet shorter; then a campaign was sent."""
     house.add(system)
     house.settle()
-    house.sql(
-        "SELECT pg_restore_relation_stats('schemaname', 'otn', 'relname', 'outcome', 'relpages', 1, 'reltuples', 0::real)"
-    )
+    believed = "'schemaname', 'otn', 'relname', 'outcome', 'relpages', 1, 'reltuples', 0::real"
+    house.sql(f"SELECT pg_restore_relation_stats({believed})")
     most = {"most": packing.ROWS_PER_PACK, "rows_per_event": packing.ROWS_PER_EVENT}
     plan = house.sql(f"EXPLAIN {sql_of('outgoing', 'pack')}", most)
     assert "outcome" in str(plan)
