@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from otn.database import DatabaseError, Engine, PsycopgConnection, queries, transaction
-from otn.settings import PageSettings
+from otn.settings import DEFAULT_ANSWERS_SHARE, PageSettings
 
 log = logging.getLogger(__name__)
 
 GRAPH_BATCH_LIMIT = 50  # Meta docs, Graph API batch requests
-KEPT_FOR_ANSWERS = 0.1  # of the pace, and of the day's quota
+QUOTA_FOR_ANSWERS = 0.1  # of the day's calls
 UNHURRIED = 0.95  # of the kept part is used: where both parts fill a second to the brim, a late call must find room
 PATIENCE_S = 1.0  # so much sooner must the kept part be, or an answer queues with everybody
 RECKONED_S = 1_800.0  # a quota older than this is reckoned anew: counting people takes a second per million
@@ -75,8 +75,8 @@ class Quota:
 class Pace:
     """Permits of one page.
 
-    Campaigns, asks and look-ups share nine tenths of the rate. Answers take their place among them, or start at once on
-    the tenth that is kept for them, where a broadcast is at work. In any window of one second both together stay within
+    Campaigns, asks and look-ups share the rate but for a part. Answers take their place among them, or start at once on
+    the part that is kept for them, where a broadcast is at work. In any window of one second both together stay within
     the rate and one call.
 
     Args:
@@ -86,6 +86,7 @@ class Pace:
         media_per_second: of messages with audio or video; None: like any other.
         calls_per_person: of the quota of 24 hours; None: no quota is kept.
         is_answer: permits are for what people wait for.
+        kept_share: part of the rate that is kept for answers; 0: they wait behind a broadcast.
     """
 
     engine: Engine
@@ -94,6 +95,7 @@ class Pace:
     media_per_second: float | None = None
     calls_per_person: float | None = None
     is_answer: bool = False
+    kept_share: float = DEFAULT_ANSWERS_SHARE
 
     @classmethod
     def of(cls, engine: Engine, page_row_id: int, settings: PageSettings, *, media: bool = False) -> Pace:
@@ -108,12 +110,12 @@ class Pace:
         rate, slower = settings.messages_per_second, settings.media_per_second
         if media and rate is not None and slower is not None:
             rate = min(rate, slower)
-        return cls(engine, page_row_id, rate, slower, settings.calls_per_person)
+        return cls(engine, page_row_id, rate, slower, settings.calls_per_person, kept_share=settings.answers_share)
 
     @property
     def shared_rate(self) -> float | None:
         """Messages a second that a sender may count on while nobody else sends."""
-        return None if self.messages_per_second is None else self.messages_per_second * (1 - KEPT_FOR_ANSWERS)
+        return None if self.messages_per_second is None else self.messages_per_second * (1 - self.kept_share)
 
     def take(self, messages: int) -> Permit:
         """Reserve the next permits. Those that find nobody to call are given back (``give_back``)."""
@@ -126,10 +128,10 @@ class Pace:
                     connection,
                     page_id=self.page_row_id,
                     messages=messages,
-                    is_answer=self.is_answer,
+                    may_use_kept=self._may_use_kept,
                     patience_s=PATIENCE_S,
                     common_s=1 / self.shared_rate,
-                    kept_s=1 / (self.messages_per_second * KEPT_FOR_ANSWERS * UNHURRIED),
+                    kept_s=self._kept_s(),
                     kept_most=self._kept_most(),
                 )
             return Permit(time.monotonic() + float(row.starts_in_s), int(row.messages))
@@ -170,7 +172,7 @@ class Pace:
             row = self._peek()
         if row is None:
             return Outlook(0.0, None)
-        ahead_s = max(float(row.answers_s if self.is_answer else row.common_s), float(row.quota_s or 0.0))
+        ahead_s = max(float(row.answers_s if self._may_use_kept else row.common_s), float(row.quota_s or 0.0))
         return Outlook(ahead_s, row.room)
 
     def hold_back(self, seconds: float) -> None:
@@ -186,12 +188,21 @@ class Pace:
             return largest
         return max(1, min(largest, int(self.shared_rate / 10)))
 
+    @property
+    def _may_use_kept(self) -> bool:
+        return self.is_answer and self.kept_share > 0
+
+    def _kept_s(self) -> float:
+        """Seconds a message on the kept part; of none, nobody asks."""
+        rate = (self.messages_per_second or 0.0) * self.kept_share * UNHURRIED
+        return 1 / rate if rate else 0.0
+
     def _kept_most(self) -> int:
         """Messages of one call on the kept part: as for the shared one, a tenth of its second."""
-        return max(1, int((self.messages_per_second or 0.0) * KEPT_FOR_ANSWERS / 10))
+        return max(1, int((self.messages_per_second or 0.0) * self.kept_share / 10))
 
     def _peek(self) -> Any:
-        share = 1.0 if self.is_answer else 1 - KEPT_FOR_ANSWERS
+        share = 1.0 if self.is_answer else 1 - QUOTA_FOR_ANSWERS
         with transaction(self.engine) as connection:
             return queries("pace").peek(connection, page_id=self.page_row_id, share=share, age_s=RECKONED_S)
 
@@ -223,7 +234,7 @@ def read_quota(connection: PsycopgConnection, page_row_id: int) -> Quota | None:
         connection: in a transaction.
         page_row_id: ``otn.page.id``.
     """
-    row = queries("pace").quota(connection, page_id=page_row_id, share=1 - KEPT_FOR_ANSWERS)
+    row = queries("pace").quota(connection, page_id=page_row_id, share=1 - QUOTA_FOR_ANSWERS)
     if row is None or row.quota is None:
         return None
     return Quota(row.quota, row.used, row.free_at)

@@ -21,6 +21,8 @@ DEFAULT_GRAPH_URL = "https://graph.facebook.com"
 DEFAULT_API_VERSION = "v25.0"
 DEFAULT_MESSAGES_PER_SECOND = 30.0
 DEFAULT_MEDIA_PER_SECOND = 10.0  # Meta docs, Messenger rate limiting: audio and video
+DEFAULT_ANSWERS_SHARE = 0.1
+MOST_ANSWERS_SHARE = 0.5
 DEFAULT_CALLS_PER_PERSON = 200.0  # Meta docs, Messenger rate limiting: in 24 hours
 DEFAULT_SPOOL_BYTES = 1 << 30
 SMALLEST_SPOOL_BYTES = 16_000_000
@@ -71,6 +73,7 @@ class PageSettings:
         media_per_second: of messages with audio or video; None: as for any other.
         calls_per_person: calls that the platform allows in 24 hours for each person whom the page can message; None:
             not counted.
+        answers_share: part of the page's pace that campaigns leave to answers, 0 to 0.5.
         batch_size: messages in one Graph call at most; None lets the pace decide.
     """
 
@@ -84,6 +87,7 @@ class PageSettings:
     messages_per_second: float | None = DEFAULT_MESSAGES_PER_SECOND
     media_per_second: float | None = DEFAULT_MEDIA_PER_SECOND
     calls_per_person: float | None = None
+    answers_share: float = DEFAULT_ANSWERS_SHARE
     batch_size: int | None = None
 
 
@@ -186,6 +190,7 @@ def page_settings(connection: Connection) -> PageSettings:
         messages_per_second=_pace(name, extra, "messages_per_second", DEFAULT_MESSAGES_PER_SECOND),
         media_per_second=_pace(name, extra, "media_per_second", DEFAULT_MEDIA_PER_SECOND),
         calls_per_person=_pace(name, extra, "calls_per_person", _calls_per_person(connection)),
+        answers_share=_answers_share(name, extra.get("answers_share")),
         batch_size=_batch_size(name, extra.get("batch_size")),
     )
 
@@ -214,6 +219,21 @@ def _pace(name: str, extra: Mapping[str, object], key: str, default: float | Non
     if not 0 <= pace <= 1_000_000:  # also false for NaN
         raise ConfigurationError(f"{key} of the connection {name!r} is {value!r}. Give a number; 0 switches it off.")
     return pace or None
+
+
+def _answers_share(name: str, value: object) -> float:
+    if value in (None, "", "auto"):
+        return DEFAULT_ANSWERS_SHARE
+    try:
+        share = float(str(value))
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= MOST_ANSWERS_SHARE:  # also false for NaN
+        raise ConfigurationError(
+            f"answers_share of the connection {name!r} is {value!r}. Give a part of 1 from 0 to {MOST_ANSWERS_SHARE}; "
+            "with 0 answers wait behind a campaign."
+        )
+    return share
 
 
 def _batch_size(name: str, value: object) -> int | None:

@@ -14,7 +14,7 @@ WITH held AS MATERIALIZED (
     SELECT page_id, next_at, answers_at, clock_timestamp() AS now FROM otn.pace WHERE page_id = :page_id FOR UPDATE
 ), chosen AS MATERIALIZED (
     SELECT page_id, greatest(next_at, now) AS common_at, greatest(answers_at, now) AS kept_at,
-           :is_answer::boolean AND greatest(answers_at, now) + make_interval(secs => :patience_s) < next_at AS kept
+           :may_use_kept::boolean AND greatest(answers_at, now) + make_interval(secs => :patience_s) < next_at AS kept
     FROM held
 ), booked AS (
     UPDATE otn.pace p SET

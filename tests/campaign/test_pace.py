@@ -14,7 +14,8 @@ import pytest
 from otn.campaign import control, plan
 from otn.database import make_engine, queries, transaction
 from otn.messenger.attachments import is_played
-from otn.pace import Pace, Quota, read_quota, waits_for_quota
+from otn.pace import Pace, Permit, Quota, read_quota, waits_for_quota
+from otn.settings import PageSettings
 from tests.asking.desk import Desk
 from tests.campaign.stage import QUICK, Stage
 from tests.clean import database, emptied_url
@@ -57,11 +58,13 @@ def slide(database: Any) -> None:
 # ── the part that is kept for answers
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("rate", [1.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 300.0])
 def test_in_any_second_broadcast_and_answers_together_stay_within_the_rate_and_one_call(
-    database: Any, page_row: int, rate: float
+    database: Any, page_row: int, rate: float, kept: float
 ) -> None:
-    broadcast, answers = Pace(database, page_row, rate), Pace(database, page_row, rate, is_answer=True)
+    broadcast = Pace(database, page_row, rate, kept_share=kept)
+    answers = replace(broadcast, is_answer=True)
     size = broadcast.batch_size()
     shared = broadcast.shared_rate or 0.0
     calls: list[tuple[float, int]] = []
@@ -86,6 +89,20 @@ def test_an_answer_starts_at_once_however_far_a_broadcast_has_booked(database: A
     assert answers.ahead_s() < 1
     assert first.start < second.start < now + 1
     assert answers.take(10).messages == 1, "the kept part sends one message a call"
+
+
+def test_where_nothing_is_kept_campaigns_have_the_whole_rate_and_answers_wait(database: Any, page_row: int) -> None:
+    broadcast = Pace(database, page_row, 30.0, kept_share=0.0)
+    answers = replace(broadcast, is_answer=True)
+    assert broadcast.shared_rate == 30.0
+    broadcast.take(30 * 60)
+    assert answers.ahead_s() > 50
+    assert answers.take(5) == Permit(pytest.approx(time.monotonic() + 60, abs=5), 5)
+
+
+def test_the_connection_says_what_is_kept(database: Any, page_row: int) -> None:
+    settings = PageSettings("one", "http://localhost", "1", "token", answers_share=0.25)
+    assert Pace.of(database, page_row, settings).kept_share == 0.25
 
 
 def test_alone_answers_queue_with_everybody_and_leave_the_kept_part(database: Any, page_row: int) -> None:

@@ -122,6 +122,17 @@ def test_a_rate_that_is_none_is_refused_by_its_name(key: str) -> None:
         page(extra={key: "fast"})
 
 
+@pytest.mark.parametrize(("value", "share"), [(None, 0.1), ("", 0.1), (0, 0.0), ("0.25", 0.25), (0.5, 0.5)])
+def test_the_part_for_answers_is_read(value: object, share: float) -> None:
+    assert page(extra={"answers_share": value}).answers_share == share
+
+
+@pytest.mark.parametrize("value", [-0.1, 0.51, "a tenth", "nan", [1]])
+def test_a_part_for_answers_that_is_none_is_refused(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"answers_share of the connection .* from 0 to 0.5"):
+        page(extra={"answers_share": value})
+
+
 @pytest.mark.parametrize(("value", "size"), [(None, None), ("auto", None), ("", None), (1, 1), ("50", 50)])
 def test_a_batch_size_is_read(value: object, size: int | None) -> None:
     assert page(extra={"batch_size": value}).batch_size == size
