@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Self
 
 from benchmarks.sender import READY, Orders, Sent
 from benchmarks.shop import Shop
@@ -34,7 +35,7 @@ class Sender:
         )
         self._say(json.dumps(asdict(orders)))
 
-    def __enter__(self) -> Sender:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
