@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import psycopg2
 import requests
-from psycopg2.extensions import connection as PsycopgConnection
+
+from otn.database import PsycopgConnection
 
 TEXT = "Hi Ada, the thing you asked about is back: https://shop.test/thing"
 WAIT_S = 30
