@@ -21,12 +21,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def bench(
-    name: Annotated[str | None, typer.Argument(help="receiver or console", show_default="all")] = None,
+    name: Annotated[str | None, typer.Argument(help="broadcast, receiver or console", show_default="all")] = None,
     seconds: Annotated[float, typer.Option(min=6, max=3_600, help="Of load while things break.")] = 60.0,
     _home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure on a Postgres of its own; no home is touched, nothing stays behind.
+
+    broadcast: people claimed, sent to and recorded a second, beside the same client that records nothing and beside
+    what others would send with (a loop of single sends, Celery, procrastinate), all in turns.
 
     receiver: webhooks under load while Postgres is stopped and killed and the receiver is killed, then its throughput
     beside a bare FastAPI route. The exit code is 1 when an acknowledged event was lost or stored twice.
@@ -46,8 +49,14 @@ def bench(
     raise typer.Exit(0 if all(map(_well, found.values())) else 1)
 
 
+def _broadcast(_seconds: float, progress: Progress) -> dict[str, Any]:
+    from benchmarks import broadcast  # needs the packages of requirements-dev.txt, as nothing else does
+
+    return broadcast.run(progress)
+
+
 def _receiver(seconds: float, progress: Progress) -> dict[str, Any]:
-    from benchmarks import receiver  # needs the packages of requirements-dev.txt, as nothing else does
+    from benchmarks import receiver  # likewise
 
     return receiver.run(seconds, progress)
 
@@ -61,6 +70,18 @@ def _console(_seconds: float, progress: Progress) -> dict[str, Any]:
 def _well(figures: dict[str, Any]) -> bool:
     outage = figures.get("outage", {})
     return not (outage.get("lost") or outage.get("twice"))
+
+
+def _show_broadcast(figures: dict[str, Any]) -> None:
+    screen.say(f"{figures['rounds']} rounds in turns; of ours {figures['senders']} x {figures['threads']} threads:")
+    columns = ("side", "people", "per s", "least", "most")
+    names = ("name", "people", "per_s", "least_per_s", "most_per_s")
+    screen.print_table(columns, [[one[name] for name in names] for one in figures["sides"]], right=columns[1:])
+    spread = f"{figures['to_limit_least']} to {figures['to_limit_most']}"
+    screen.say(f"ours to the limit      {figures['to_limit']} ({spread})")
+    screen.say(f"ours to the best peer  {figures['to_best_peer']} ({figures['best_peer']})")
+    for name, why in figures["absent"].items():
+        screen.say(f"{name} was left out: {why}")
 
 
 def _show_receiver(figures: dict[str, Any]) -> None:
@@ -95,5 +116,9 @@ def _times(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {figures[key]} ms" for name, key in names.items())
 
 
-BENCHES: dict[str, Measure] = {"receiver": _receiver, "console": _console}
-SHOWN: dict[str, Callable[[dict[str, Any]], None]] = {"receiver": _show_receiver, "console": _show_console}
+BENCHES: dict[str, Measure] = {"broadcast": _broadcast, "receiver": _receiver, "console": _console}
+SHOWN: dict[str, Callable[[dict[str, Any]], None]] = {
+    "broadcast": _show_broadcast,
+    "receiver": _show_receiver,
+    "console": _show_console,
+}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode
 
 from otn.messenger import wire
 from otn.messenger.answers import SendResult, form_of, read_batch, read_send, read_unanswered
@@ -144,17 +143,20 @@ class MessengerClient:
             raise ValueError(f"A batch holds at most {BATCH_LIMIT} messages. Split it.")
         if not requests:
             return []
-        items = [
-            {"method": "POST", "relative_url": f"{self._page_id}/messages", "body": urlencode(request.form())}
-            for request in requests
-        ]
         try:
-            answer = self._batch(items)
+            answer = self._batch(self._quoted_sends(requests))
         except UnansweredError as failure:
             return [read_unanswered(failure)] * len(requests)
         secrets = [[*request.secrets(), self._access_token] for request in requests]
         usage = read_usage(answer.headers, self._page_id)
         return read_batch(answer, usage, token_rules=self._token_rules, secrets=secrets)
+
+    def _quoted_sends(self, requests: Sequence[SendRequest]) -> str:
+        """The list of items as the form holds it. In a form there is nothing that JSON writes otherwise."""
+        item = wire.encode({"method": "POST", "relative_url": f"{self._page_id}/messages", "body": ""})
+        before, after = wire.quoted(item[:-2]), wire.quoted(item[-2:])
+        items = (f"{before}{wire.quoted_form(wire.form(request.form()))}{after}" for request in requests)
+        return f"{wire.quoted('[')}{wire.quoted(',').join(items)}{wire.quoted(']')}"
 
     def profiles(self, psids: Sequence[str], fields: Sequence[str] = ("first_name",)) -> list[ProfileResult]:
         """Read up to 50 people's profiles in one call; the results come in the order of the PSIDs.
@@ -184,15 +186,15 @@ class MessengerClient:
 
     def _profiles(self, psids: Sequence[str], fields: Sequence[str]) -> list[ProfileResult]:
         try:
-            answer = self._batch([profile_item(psid, fields) for psid in psids])
+            answer = self._batch(wire.quoted(wire.encode([profile_item(psid, fields) for psid in psids])))
         except UnansweredError as failure:
             return unasked(psids, failure)
         usage = read_usage(answer.headers, self._page_id)
         return read_profiles(answer, psids, fields, usage, [self._access_token])
 
-    def _batch(self, items: Sequence[Mapping[str, str]]) -> Answer:
-        form = {"access_token": self._access_token, "include_headers": "false", "batch": wire.encode(list(items))}
-        return self._transport.call("POST", "/", form={**form, **self._proof})
+    def _batch(self, quoted_items: str) -> Answer:
+        form = wire.form({"access_token": self._access_token, "include_headers": "false", **self._proof})
+        return self._transport.call("POST", "/", form=f"{form}&batch={quoted_items}")
 
     def page_scoped_ids(self, app_scoped_id: str) -> list[str]:
         """Return the PSIDs which a person of Facebook Login has on this page; none where the platform knows none.

@@ -27,6 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 ANSWER_LIMIT = 4 * 1024 * 1024
 _PIECE = 16 * 1024
+_FORM_HEADER = {"Content-Type": "application/x-www-form-urlencoded"}
 # Routers forget quiet connections without a word; a request written into one is in doubt for the whole read limit.
 _IDLE_LIMIT_S = 30.0
 
@@ -232,7 +233,7 @@ class Transport:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | str | None = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
         read_timeout_s: float | None = None,
     ) -> Answer:
@@ -242,7 +243,7 @@ class Transport:
             method: ``GET`` or ``POST``.
             path: Below the base address, beginning with a slash.
             query: Nothing secret: addresses end up in logs of others.
-            form: Fields of the body.
+            form: Fields of the body, or a form that is written already.
             files: Field name to file name, content and MIME type.
             read_timeout_s: In place of the usual one.
 
@@ -256,7 +257,8 @@ class Transport:
                 method,
                 self._base_url + path,
                 params=query,
-                data=form,
+                data=form.encode("ascii") if isinstance(form, str) else form,
+                headers=_FORM_HEADER if isinstance(form, str) else None,
                 files=files,
                 timeout=(self._connect_timeout_s, read_timeout_s),
                 allow_redirects=False,

@@ -1,11 +1,13 @@
-"""Reading JSON from a foreign party: nothing in it is trusted, nothing in it may raise more than ValueError."""
+"""JSON and forms, as they travel. What a foreign party wrote is not trusted: it may raise no more than ValueError."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote_plus
 
 _INTEGER_DIGITS = 40
 
@@ -13,6 +15,11 @@ _INTEGER_DIGITS = 40
 def _integer(digits: str) -> int | float:
     # An absurdly long number must spoil its own field only, not the hundred healthy items beside it.
     return int(digits) if len(digits) <= _INTEGER_DIGITS else math.inf
+
+
+# Made once: the functions of the module make them anew at each call, and a broadcast has a million.
+_DECODER = json.JSONDecoder(parse_int=_integer)
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def decode(raw: bytes | str) -> Any:
@@ -23,7 +30,7 @@ def decode(raw: bytes | str) -> Any:
     """
     try:
         text = raw if isinstance(raw, str) else raw.decode("utf-8")
-        return json.loads(text, parse_int=_integer)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -35,7 +42,25 @@ def encode(value: Any) -> str:
         ValueError: It holds NaN or infinity, which JSON does not know.
         TypeError: It holds something that is no JSON value.
     """
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+_QUOTED = {number: quote_plus(chr(number)) for number in range(128)}
+
+
+def quoted(text: str) -> str:
+    """Write a text as a form holds it; in a third of the time that `quote_plus` takes, where it is ASCII."""
+    return text.translate(_QUOTED) if text.isascii() else quote_plus(text)
+
+
+def form(fields: Mapping[str, str]) -> str:
+    """Write a form."""
+    return "&".join(f"{quoted(name)}={quoted(value)}" for name, value in fields.items())
+
+
+def quoted_form(text: str) -> str:
+    """Write a form as another form holds it: of what there is in one, four characters mean something there."""
+    return text.replace("%", "%25").replace("+", "%2B").replace("&", "%26").replace("=", "%3D")
 
 
 _UNSTORABLE = re.compile("[\\0\ud800-\udfff]")
