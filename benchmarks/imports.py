@@ -38,7 +38,7 @@ TASKS = {
         ["otn.intake.ingest", "otn.campaign.evidence", "otn.privacy.silences", "otn.orchestration.hook"],
     ),
 }
-# Airflow's own part first, so that none of it is counted as ours; seconds of CPU, which others on the machine do not lengthen.
+# Airflow's own part first, so that none of it is counted as ours; in CPU seconds, which neighbours do not lengthen.
 CHILD = """
 import json, sys, time
 from pathlib import Path

@@ -103,10 +103,7 @@ class Shop:
             people: how many get it.
             senders: it has so many chunks.
         """
-        key, pairs = self.tokens(people)
-        topic = do(self.engine, TOPIC, page=self.row, key=key)
-        for first in range(0, people, AT_ONCE):
-            self._land(topic, pairs[first : first + AT_ONCE])
+        key, topic = self.opted_in(people)
         campaign = control.open_campaign(
             self.engine,
             CampaignSpec(key=key, message={"text": TEXT}, approval=False),
@@ -118,6 +115,14 @@ class Shop:
         ).id
         planning.plan(self.engine, campaign, messages_per_second=people / senders / planning.CHUNK_SECONDS)
         return campaign
+
+    def opted_in(self, people: int) -> tuple[str, int]:
+        """Let people opt in to a topic of its own; answers its key and ``otn.topic.id``."""
+        key, pairs = self.tokens(people)
+        topic = do(self.engine, TOPIC, page=self.row, key=key)
+        for first in range(0, people, AT_ONCE):
+            self._land(topic, pairs[first : first + AT_ONCE])
+        return key, topic
 
     def _land(self, topic: int, pairs: list[tuple[str, str]]) -> None:
         lines = io.StringIO()
