@@ -4,6 +4,8 @@
 -- In one statement: the rows, a fresh attempt id, the lease, the committed intent. Whoever was suppressed or whose token
 -- ended since planning is skipped here, at the last moment. A paused, halted or cancelled campaign yields no rows.
 -- The silence is otn.silenced written out: Postgres would call the function row by row.
+-- The walk goes on behind the person whom it reached: from the chunk's beginning it would meet everybody who is done, once
+-- for each slice, as long as the index holds their entries.
 WITH gate AS (
     SELECT c.id FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id
     WHERE c.id = :campaign_id AND c.state = 'sending' AND p.halted_at IS NULL
@@ -19,7 +21,7 @@ WITH gate AS (
     FROM gate
     JOIN otn.recipient r ON r.campaign_id = gate.id
     JOIN otn.token t ON t.id = r.token_id
-    WHERE r.chunk = :chunk AND r.state = 'waiting' AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
+    WHERE r.chunk = :chunk AND r.state = 'waiting' AND r.subscriber_id > :after AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
     ORDER BY r.subscriber_id LIMIT :most
     FOR UPDATE OF r SKIP LOCKED
 ), skipped AS (
@@ -111,9 +113,10 @@ SELECT extract(epoch FROM min(lease_until) FILTER (WHERE state = 'sending') - cl
 FROM otn.recipient WHERE campaign_id = :campaign_id AND state IN ('sending', 'unknown');
 
 -- name: is_due^
--- Whether anybody of the chunk may be called now: looked at before permits are taken, so that none is wasted.
+-- Whether anybody of the chunk, behind a person, may be called now: looked at before permits are taken, so that none is
+-- wasted.
 SELECT EXISTS (SELECT FROM otn.recipient
-               WHERE campaign_id = :campaign_id AND chunk = :chunk AND state = 'waiting'
+               WHERE campaign_id = :campaign_id AND chunk = :chunk AND state = 'waiting' AND subscriber_id > :after
                  AND (not_before IS NULL OR not_before <= clock_timestamp())) AS due;
 
 -- name: is_doubtful_due^
