@@ -18,10 +18,9 @@ WITH gate AS (
                 WHEN t.token_encrypted IS NULL OR t.expires_at <= clock_timestamp() THEN (
                     SELECT CASE WHEN p.erased_at IS NULL THEN 'token_expired' ELSE 'erased' END
                     FROM otn.subscriber p WHERE p.id = r.subscriber_id) END AS skip
-    FROM gate
-    JOIN otn.recipient r ON r.campaign_id = gate.id
+    FROM otn.recipient r
     JOIN otn.token t ON t.id = r.token_id
-    WHERE r.chunk = :chunk AND r.state = 'waiting' AND r.subscriber_id > :after AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
+    WHERE r.campaign_id = (SELECT id FROM gate) AND r.chunk = :chunk AND r.state = 'waiting' AND r.subscriber_id > :after AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
     ORDER BY r.subscriber_id LIMIT :most
     FOR UPDATE OF r SKIP LOCKED
 ), skipped AS (
@@ -152,7 +151,7 @@ WITH answer AS MATERIALIZED (
     ON CONFLICT ON CONSTRAINT attempt_step_once DO NOTHING
     RETURNING subscriber_id, attempt_id
 ), judged AS (
-    SELECT a.*, c.state = 'cancelled' AS given_up, r.state AS was,
+    SELECT a.*, (SELECT c.state = 'cancelled' FROM otn.campaign c WHERE c.id = :campaign_id) AS given_up, r.state AS was,
            r.attempt_id = a.attempt_id AND r.state IN ('sending', 'unknown') AS on_time,
            CASE WHEN r.state IN ('sending', 'unknown', 'sent') THEN r.unanswered - 1 ELSE r.unanswered END AS others,
            a.token_used AND EXISTS (
@@ -162,7 +161,6 @@ WITH answer AS MATERIALIZED (
     FROM fresh
     JOIN answer a USING (subscriber_id, attempt_id)
     JOIN otn.recipient r ON r.campaign_id = :campaign_id AND r.subscriber_id = a.subscriber_id
-    JOIN otn.campaign c ON c.id = :campaign_id
     ORDER BY r.subscriber_id
     FOR UPDATE OF r
 ), decided AS (
