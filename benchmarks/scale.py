@@ -15,8 +15,8 @@ ROUNDS = 5  # of small campaigns before the large one, and of as many after it
 LEFT = 100  # people who are left when a large campaign is resumed
 COST_BOUND, MEMORY_BOUND_MB, RESUME_BOUND_S = 1.1, 100.0, 5.0
 
-# They wait elsewhere while the others are sent to, and come back into the chunk with the highest numbers of all: whoever
-# looks for them there may meet everybody who is done.
+# They wait elsewhere while the others are sent to, and come back into the chunk with the highest numbers of all, behind
+# everybody who is done.
 ASIDE = """
 UPDATE otn.recipient SET chunk = 2 WHERE campaign_id = %(campaign)s AND subscriber_id IN (
     SELECT subscriber_id FROM otn.recipient WHERE campaign_id = %(campaign)s ORDER BY subscriber_id DESC LIMIT %(left)s)
