@@ -4,6 +4,8 @@
 -- In one statement: the rows, a fresh attempt id, the lease, the committed intent. Whoever was suppressed or whose token
 -- ended since planning is skipped here, at the last moment. A paused, halted or cancelled campaign yields no rows.
 -- The silence is otn.silenced written out: Postgres would call the function row by row.
+-- The walk goes on behind the person whom it reached: from the chunk's beginning it would meet everybody who is done, once
+-- for each slice, as long as the index holds their entries.
 WITH gate AS (
     SELECT c.id FROM otn.campaign c JOIN otn.page p ON p.id = c.page_id
     WHERE c.id = :campaign_id AND c.state = 'sending' AND p.halted_at IS NULL
@@ -16,10 +18,9 @@ WITH gate AS (
                 WHEN t.token_encrypted IS NULL OR t.expires_at <= clock_timestamp() THEN (
                     SELECT CASE WHEN p.erased_at IS NULL THEN 'token_expired' ELSE 'erased' END
                     FROM otn.subscriber p WHERE p.id = r.subscriber_id) END AS skip
-    FROM gate
-    JOIN otn.recipient r ON r.campaign_id = gate.id
+    FROM otn.recipient r
     JOIN otn.token t ON t.id = r.token_id
-    WHERE r.chunk = :chunk AND r.state = 'waiting' AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
+    WHERE r.campaign_id = (SELECT id FROM gate) AND r.chunk = :chunk AND r.state = 'waiting' AND r.subscriber_id > :after AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())
     ORDER BY r.subscriber_id LIMIT :most
     FOR UPDATE OF r SKIP LOCKED
 ), skipped AS (
@@ -111,9 +112,10 @@ SELECT extract(epoch FROM min(lease_until) FILTER (WHERE state = 'sending') - cl
 FROM otn.recipient WHERE campaign_id = :campaign_id AND state IN ('sending', 'unknown');
 
 -- name: is_due^
--- Whether anybody of the chunk may be called now: looked at before permits are taken, so that none is wasted.
+-- Whether anybody of the chunk, behind a person, may be called now: looked at before permits are taken, so that none is
+-- wasted.
 SELECT EXISTS (SELECT FROM otn.recipient
-               WHERE campaign_id = :campaign_id AND chunk = :chunk AND state = 'waiting'
+               WHERE campaign_id = :campaign_id AND chunk = :chunk AND state = 'waiting' AND subscriber_id > :after
                  AND (not_before IS NULL OR not_before <= clock_timestamp())) AS due;
 
 -- name: is_doubtful_due^
@@ -149,7 +151,7 @@ WITH answer AS MATERIALIZED (
     ON CONFLICT ON CONSTRAINT attempt_step_once DO NOTHING
     RETURNING subscriber_id, attempt_id
 ), judged AS (
-    SELECT a.*, c.state = 'cancelled' AS given_up, r.state AS was,
+    SELECT a.*, (SELECT c.state = 'cancelled' FROM otn.campaign c WHERE c.id = :campaign_id) AS given_up, r.state AS was,
            r.attempt_id = a.attempt_id AND r.state IN ('sending', 'unknown') AS on_time,
            CASE WHEN r.state IN ('sending', 'unknown', 'sent') THEN r.unanswered - 1 ELSE r.unanswered END AS others,
            a.token_used AND EXISTS (
@@ -159,7 +161,6 @@ WITH answer AS MATERIALIZED (
     FROM fresh
     JOIN answer a USING (subscriber_id, attempt_id)
     JOIN otn.recipient r ON r.campaign_id = :campaign_id AND r.subscriber_id = a.subscriber_id
-    JOIN otn.campaign c ON c.id = :campaign_id
     ORDER BY r.subscriber_id
     FOR UPDATE OF r
 ), decided AS (

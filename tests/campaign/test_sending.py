@@ -9,10 +9,10 @@ import pytest
 
 from otn.campaign import approval as approvals
 from otn.campaign import control, ledger, plan, report
-from otn.campaign.answers import Answer
+from otn.campaign.answers import Answer, not_called
 from otn.campaign.control import ContentDiffersError
 from otn.crypto import new_key, read_keyring
-from otn.database import DatabaseError, queries
+from otn.database import DatabaseError, queries, transaction
 from otn.errors import ConfigurationError, UsageError
 from otn.messenger.client import SendRequest
 from tests.campaign.stage import QUICK, Stage
@@ -231,6 +231,28 @@ def test_cancel_frees_the_tokens_of_everyone_who_waits(stage: Stage) -> None:
     with pytest.raises(UsageError, match="cancelled"):
         stage.open()
     assert stage.run(stage.planned("other"))["sent"] == 10
+
+
+def test_a_chunk_is_walked_in_rounds_and_whoever_came_back_belongs_to_the_next(stage: Stage) -> None:
+    stage.opt_in(5)
+    campaign = stage.planned()
+    chunk = ledger.WaitingChunk(campaign, 1)
+
+    def claimed() -> list[int]:
+        claims = ledger.claim(stage.engine, chunk, most=2, lease_s=60, sender="walker")
+        back = [not_called(row.subscriber_id, row.attempt_id, "not_called") for row in claims.rows]
+        if back:
+            ledger.record(stage.engine, campaign, back, sender="walker")
+            stage.sql("UPDATE otn.recipient SET not_before = NULL")
+        return sorted(row.subscriber_id for row in claims.rows)
+
+    everybody = [row[0] for row in stage.sql("SELECT subscriber_id FROM otn.recipient ORDER BY subscriber_id")]
+    assert [claimed(), claimed(), claimed()] == [everybody[:2], everybody[2:4], everybody[4:]]
+    with transaction(stage.engine) as connection:
+        assert chunk.is_due(connection)  # nobody is left behind the last one, but before
+    assert claimed() == everybody[:2]
+    chunk.after = everybody[-1]
+    assert (claimed(), claimed()) == ([], everybody[:2])
 
 
 def test_a_killed_senders_rows_are_in_doubt_and_settled_after_their_lease(stage: Stage) -> None:

@@ -131,7 +131,7 @@ def test_a_call_under_way_is_recorded_and_then_forgotten(inbox, page, leave):
     spring = campaign(inbox, page)
     claim = {"campaign_id": spring, "sender": "test"}
     with transaction(inbox.database) as conn:
-        (row,) = list(queries("recipient").claim(conn, chunk=1, most=9, lease_s=60, **claim))
+        (row,) = list(queries("recipient").claim(conn, chunk=1, after=0, most=9, lease_s=60, **claim))
     window(inbox, PSID, states=("sending",))
     leave()
     answer = {"subscriber_id": row.subscriber_id, "attempt_id": row.attempt_id, "outcome": "sent",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import urlencode
 
 import pytest
 
@@ -179,6 +180,8 @@ def test_a_batch_on_the_wire(platform, connect):
     assert request.form["access_token"] == TOKEN
     assert request.form["include_headers"] == "false"
     assert request.form["appsecret_proof"] == appsecret_proof(TOKEN, SECRET)
+    assert request.body.decode() == urlencode(request.form)
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
     first, second = batch_of(request)
     assert (first["method"], first["relative_url"]) == ("POST", f"{PAGE}/messages")
     assert first["body"].startswith("recipient=%7B%22one_time_notif_token%22%3A%22T1%22%7D&message=%7B%22text%22%3A%22")

@@ -14,6 +14,7 @@ from otn.messenger.errors import Outcome, TokenFate
 # Until a calibration has shown what the platform says for a used token, what it says may well mean "used": that is
 # UNDISTINGUISHED. INVALID and EXPIRED come only from a calibration that told them from "used".
 INFERRED_AS_USED = frozenset({TokenFate.USED, TokenFate.UNDISTINGUISHED})
+_OURS = frozenset({"content_error", "counted", "at"})  # not written down
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class Answer:
     at: float = field(default_factory=time.monotonic, compare=False)
 
     def row(self) -> dict[str, Any]:
-        """As the record query reads it."""
-        row = {name: value for name, value in self.__dict__.items() if name not in {"content_error", "counted", "at"}}
+        """As the record query reads it: what is not there is null or false, which is most of it in most answers."""
+        kept = self.__dict__.items()
+        row = {name: value for name, value in kept if value is not None and value is not False and name not in _OURS}
         return row | {"age_s": max(0.0, time.monotonic() - self.at)}
 
     def letter(self, state: str | None) -> str | None:
@@ -124,5 +126,7 @@ def once_per_call(batch: Sequence[Answer]) -> list[Answer]:
     A connection that is cut leaves fifty people in doubt by one mishap; counted by head, three in a row would halt.
     """
     silent = [place for place, answer in enumerate(batch) if answer.outcome == "unknown" and answer.http_status is None]
+    if not silent:
+        return list(batch)
     uncounted = set(silent[1:])
     return [replace(answer, counted=place not in uncounted) for place, answer in enumerate(batch)]

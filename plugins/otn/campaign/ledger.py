@@ -72,25 +72,49 @@ class Source(Protocol):
         """Seconds until somebody may be called; None: nobody is left."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class WaitingChunk:
-    """The waiting rows of one chunk."""
+    """The waiting rows of one chunk, in rounds: whoever came back to waiting is called when the others have been.
+
+    Args:
+        campaign_id: ``otn.campaign.id``.
+        chunk: number of the chunk.
+        after: the person (``otn.subscriber.id``) whom this round has reached.
+    """
 
     campaign_id: int
     chunk: int
     passed_over_as: str = "skipped"
+    after: int = 0
 
     def is_due(self, connection: PsycopgConnection) -> bool:
         """Whether a row may be called now."""
-        return bool(queries("recipient").is_due(connection, campaign_id=self.campaign_id, chunk=self.chunk).due)
+        if self._is_due(connection):
+            return True
+        if not self.after:
+            return False
+        self.after = 0
+        return self._is_due(connection)
 
     def claim(self, connection: PsycopgConnection, most: int, lease_s: float, sender: str) -> Sequence[Any]:
         """Claim waiting rows."""
-        return list(
+        rows = list(
             queries("recipient").claim(
-                connection, campaign_id=self.campaign_id, chunk=self.chunk, most=most, lease_s=lease_s, sender=sender
+                connection,
+                campaign_id=self.campaign_id,
+                chunk=self.chunk,
+                after=self.after,
+                most=most,
+                lease_s=lease_s,
+                sender=sender,
             )
         )
+        self.after = max((row.subscriber_id for row in rows), default=0)
+        return rows
+
+    def _is_due(self, connection: PsycopgConnection) -> bool:
+        of = {"campaign_id": self.campaign_id, "chunk": self.chunk, "after": self.after}
+        return bool(queries("recipient").is_due(connection, **of).due)
 
     def next_due_s(self, connection: PsycopgConnection) -> float | None:
         """Seconds until a row may be called."""

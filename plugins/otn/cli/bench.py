@@ -21,7 +21,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def bench(
-    name: Annotated[str | None, typer.Argument(help="broadcast, receiver or console", show_default="all")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="broadcast, scale, receiver or console", show_default="all")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=6, max=3_600, help="Of load while things break.")] = 60.0,
     _home: HomeOption = None,
     as_json: JsonOption = False,
@@ -30,6 +32,9 @@ def bench(
 
     broadcast: people claimed, sent to and recorded a second, beside the same client that records nothing and beside
     what others would send with (a loop of single sends, Celery, procrastinate), all in turns.
+
+    scale: what each of a million recipients costs beside each of 10,000, the sender's memory, and how long a campaign
+    with a million done and 100 left takes to its first call. Takes ten minutes.
 
     receiver: webhooks under load while Postgres is stopped and killed and the receiver is killed, then its throughput
     beside a bare FastAPI route. The exit code is 1 when an acknowledged event was lost or stored twice.
@@ -53,6 +58,12 @@ def _broadcast(_seconds: float, progress: Progress) -> dict[str, Any]:
     from benchmarks import broadcast  # needs the packages of requirements-dev.txt, as nothing else does
 
     return broadcast.run(progress)
+
+
+def _scale(_seconds: float, progress: Progress) -> dict[str, Any]:
+    from benchmarks import scale  # likewise
+
+    return scale.run(progress)
 
 
 def _receiver(seconds: float, progress: Progress) -> dict[str, Any]:
@@ -82,6 +93,17 @@ def _show_broadcast(figures: dict[str, Any]) -> None:
     screen.say(f"ours to the best peer  {figures['to_best_peer']} ({figures['best_peer']})")
     for name, why in figures["absent"].items():
         screen.say(f"{name} was left out: {why}")
+
+
+def _show_scale(figures: dict[str, Any]) -> None:
+    small, large, more = figures["small"], figures["large"], "MB over an idle sender"
+    spread = f"{figures['small_least_us']} to {figures['small_most_us']}, {figures['rounds']} rounds"
+    screen.say(f"{small:,} people: {figures['small_us']} us each ({spread}), {figures['small_more_mb']} {more}")
+    screen.say(f"{large:,} people: {figures['large_us']} us each, {figures['large_more_mb']} {more}")
+    screen.say(f"ratio {figures['cost_ratio']}, bound {figures['cost_bound']}; {figures['memory_bound_mb']:.0f} MB")
+    screen.say(
+        f"{figures['left']} left: first call after {figures['resumed_s']} s, bound {figures['resume_bound_s']:.0f} s"
+    )
 
 
 def _show_receiver(figures: dict[str, Any]) -> None:
@@ -116,9 +138,10 @@ def _times(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {figures[key]} ms" for name, key in names.items())
 
 
-BENCHES: dict[str, Measure] = {"broadcast": _broadcast, "receiver": _receiver, "console": _console}
+BENCHES: dict[str, Measure] = {"broadcast": _broadcast, "scale": _scale, "receiver": _receiver, "console": _console}
 SHOWN: dict[str, Callable[[dict[str, Any]], None]] = {
     "broadcast": _show_broadcast,
+    "scale": _show_scale,
     "receiver": _show_receiver,
     "console": _show_console,
 }
