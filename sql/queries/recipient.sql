@@ -1,4 +1,7 @@
 -- Recipients: claimed before a call, recorded after it, asked again when nobody knows.
+-- Of a campaign that was planned a moment ago Postgres believes that it has nobody, until somebody counts again. Rows of a slice
+-- are therefore looked up by a campaign_id that stands beside them: by a constant Postgres would walk all of the campaign's rows
+-- for each of the slice.
 
 -- name: claim
 -- In one statement: the rows, a fresh attempt id, the lease, the committed intent. Whoever was suppressed or whose token
@@ -93,10 +96,14 @@ SELECT subscriber_id, NULL, NULL, NULL, NULL FROM closed;
 
 -- name: renew_leases
 -- No call may start with less lease left than all its time limits together.
-UPDATE otn.recipient SET lease_until = clock_timestamp() + make_interval(secs => :lease_s)
-WHERE campaign_id = :campaign_id AND state = 'sending' AND lease_until > clock_timestamp()
-  AND (subscriber_id, attempt_id) IN (SELECT * FROM unnest(:subscriber_ids::bigint[], :attempt_ids::uuid[]))
-RETURNING subscriber_id;
+WITH held AS MATERIALIZED (
+    SELECT :campaign_id::bigint AS campaign_id, h.* FROM unnest(:subscriber_ids::bigint[], :attempt_ids::uuid[]) AS h(subscriber_id, attempt_id)
+)
+UPDATE otn.recipient r SET lease_until = clock_timestamp() + make_interval(secs => :lease_s)
+FROM held
+WHERE r.campaign_id = held.campaign_id AND r.subscriber_id = held.subscriber_id AND r.attempt_id = held.attempt_id
+  AND r.state = 'sending' AND r.lease_until > clock_timestamp()
+RETURNING r.subscriber_id;
 
 -- name: expire_leases!
 -- Its sender died, hangs, or lost the database: nobody knows what became of the call.
@@ -140,13 +147,13 @@ FROM otn.recipient WHERE campaign_id = :campaign_id AND chunk = :chunk AND state
 -- Rows in doubt are asked again after 1, 2, 4 … 60 s. After a refusal that settles nothing, and after every eighth call,
 -- only a person has them asked again: not_before is infinity.
 WITH answer AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(:answers) AS a(
+    SELECT :campaign_id::bigint AS campaign_id, a.* FROM jsonb_to_recordset(:answers) AS a(
         subscriber_id bigint, attempt_id uuid, outcome text, message_id text, http_status smallint, error_code integer,
         error_subcode integer, retry_worth boolean, token_refused boolean, token_used boolean, unreachable boolean, skip boolean, called boolean,
         reason text, wait_s double precision, age_s double precision)
 ), fresh AS (
     INSERT INTO otn.attempt (campaign_id, subscriber_id, attempt_id, step, sender, outcome, http_status, error_code, error_subcode, message_id, reason)
-    SELECT :campaign_id, subscriber_id, attempt_id, 'answer', :sender, outcome, http_status, error_code, error_subcode, message_id, reason
+    SELECT campaign_id, subscriber_id, attempt_id, 'answer', :sender, outcome, http_status, error_code, error_subcode, message_id, reason
     FROM answer ORDER BY subscriber_id
     ON CONFLICT ON CONSTRAINT attempt_step_once DO NOTHING
     RETURNING subscriber_id, attempt_id
@@ -160,7 +167,7 @@ WITH answer AS MATERIALIZED (
                SELECT FROM otn.recipient o WHERE o.token_id = r.token_id AND o.holds_token) AS contested
     FROM fresh
     JOIN answer a USING (subscriber_id, attempt_id)
-    JOIN otn.recipient r ON r.campaign_id = :campaign_id AND r.subscriber_id = a.subscriber_id
+    JOIN otn.recipient r ON r.campaign_id = a.campaign_id AND r.subscriber_id = a.subscriber_id
     ORDER BY r.subscriber_id
     FOR UPDATE OF r
 ), decided AS (
@@ -198,7 +205,7 @@ WITH answer AS MATERIALIZED (
                           + make_interval(secs => greatest(coalesce(d.wait_s, 0), least(power(2, mod(greatest(r.attempts - 1, 0), 8)), 60))) END,
         updated_at = clock_timestamp()
     FROM decided d
-    WHERE r.campaign_id = :campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NOT NULL
+    WHERE r.campaign_id = d.campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NOT NULL
       -- Sent already, and stated: a second acceptance is logged, the first keeps its message id.
       AND NOT (r.state = 'sent' AND r.evidence <> 'token_used_inferred')
     RETURNING r.subscriber_id, r.state, d.unreachable
@@ -214,7 +221,7 @@ WITH answer AS MATERIALIZED (
     -- A late answer only settles its own doubt, and only while another call keeps the row in doubt.
     UPDATE otn.recipient r SET unanswered = r.unanswered - 1
     FROM decided d
-    WHERE r.campaign_id = :campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NULL
+    WHERE r.campaign_id = d.campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NULL
       AND d.outcome <> 'unknown' AND NOT coalesce(d.token_refused, false)
       AND (r.unanswered > 1 OR (r.state = 'sent' AND r.unanswered > 0))
 )
