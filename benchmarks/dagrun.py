@@ -1,4 +1,4 @@
-"""A whole run of ``otn_broadcast`` by a real Airflow, beside the engine alone with the same people: what Airflow takes."""
+"""A whole run of ``otn_broadcast`` by a real Airflow, beside the engine alone: what Airflow takes."""
 
 from __future__ import annotations
 
