@@ -1,4 +1,4 @@
-"""What the receiver is measured beside: a bare FastAPI route that does one INSERT for each request.
+"""What the receiver is measured beside: a bare FastAPI route that does one INSERT a request, and one that does nothing.
 
 As one would write it on a first day: uvicorn, a psycopg2 pool, the route in FastAPI's thread pool. No signature, no
 encryption, no limits, no log.
@@ -40,6 +40,10 @@ def create_app(dsn: str) -> FastAPI:
         finally:
             pool.putconn(connection)
         return Response("EVENT_RECEIVED")
+
+    @app.post("/nothing")
+    def nothing(body: Annotated[bytes, Depends(raw_body)]) -> Response:
+        return Response(f"{len(body)}")
 
     return app
 

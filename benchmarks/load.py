@@ -29,6 +29,7 @@ class Orders:
         seconds: how long.
         connections: kept open, each with one request at a time.
         rate: requests a second on all connections together; None: as fast as the answers come.
+        path: of the address.
     """
 
     port: int
@@ -37,6 +38,7 @@ class Orders:
     seconds: float
     connections: int
     rate: float | None = None
+    path: str = "/webhook"
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Client:
             self._streams[1].close()
 
     async def _send(self, event: str) -> None:
-        data = request_bytes(event, self._orders.secret)
+        data = request_bytes(event, self._orders.secret, self._orders.path)
         started = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):

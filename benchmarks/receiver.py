@@ -1,4 +1,4 @@
-"""The receiver under load: what is left of it while things break, and how fast it is beside a bare route."""
+"""The receiver under load: what is left of it while things break, and how fast it is beside bare routes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from os import cpu_count
 from statistics import median
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from benchmarks.wire import PAGE, event_of
 from otn.crypto import new_key, read_keyring
 from otn.database import migrate
 from otn.local.health import get
-from otn.local.ports import free_port
+from otn.local.ports import HOST, free_port
 from otn.local.progress import Progress, Silence
 from otn.local.supervision import python_path
 from otn.web.spool import PURPOSE
@@ -32,6 +33,7 @@ CONNECTIONS = 32
 ROUND_SECONDS = 3.0
 ROUNDS = 5
 SETTLE_SECONDS = 60.0
+FLASK = "benchmarks.peer_flask:app"
 RECEIVER = ["-c", "from otn.web.receiver import serve; import os; serve('127.0.0.1', int(os.environ['PORT']))"]
 
 
@@ -41,7 +43,7 @@ def run(seconds: float = 60.0, progress: Progress | None = None, rounds: int = R
     Args:
         seconds: of load while things break.
         progress: told what happens.
-        rounds: of throughput, each first the bare route, then the receiver.
+        rounds: of throughput, each all sides in turns.
     """
     with Bench(progress or Silence()) as bench:
         return {"outage": bench.outage(seconds), "throughput": bench.throughput(rounds, ROUND_SECONDS)}
@@ -160,41 +162,52 @@ class Bench:
         return Counter(event for event in events if event.startswith(f"{name}-"))
 
     def throughput(self, rounds: int, seconds: float) -> dict[str, Any]:
-        """Requests a second, as many as go, in turns: the bare route, the receiver.
+        """Requests a second, as many as go, in turns: a route that does nothing, a bare one, Flask's, the receiver.
 
         Args:
             rounds: how often each.
             seconds: of each.
         """
-        server = self._cluster.server
-        port = free_port()
+        server, folder = self._cluster.server, self._cluster.folder
+        port, flask_port = free_port(), free_port()
         dsn = server.url(DATABASE).replace("postgresql+psycopg2:", "postgresql:")
-        environment = {"BARE_PORT": str(port), "BARE_DSN": dsn}
-        program = Program(["-m", "benchmarks.bare"], environment, port, "/", self._cluster.folder / "bare.log")
-        figures: dict[str, list[float]] = {"bare": [], "receiver": []}
-        times: dict[str, list[float]] = {"bare": [], "receiver": []}
-        with program:
-            for name, one in (("bare", port), ("receiver", self._receiver.port)):
-                self._measure(name, one, "warm", 1.0)  # neither pays for its first imports and connections
+        bound = {"BARE_PORT": str(port), "BARE_DSN": dsn}
+        words = [
+            "-m",
+            "gunicorn",
+            "--workers",
+            str(2 * (cpu_count() or 1) + 1),
+            "--bind",
+            f"{HOST}:{flask_port}",
+            FLASK,
+        ]
+        sides = {
+            "nothing": (port, "/nothing"),
+            "bare": (port, "/webhook"),
+            "flask": (flask_port, "/webhook"),
+            "receiver": (self._receiver.port, "/webhook"),
+        }
+        loads: dict[str, list[Result]] = {name: [] for name in sides}
+        with (
+            Program(["-m", "benchmarks.bare"], bound, port, "/", folder / "bare.log"),
+            Program(words, bound, flask_port, "/", folder / "flask.log"),
+        ):
+            for name, place in sides.items():
+                self._measure(name, place, "warm", 1.0)  # none pays for its first imports and connections
             for number in range(rounds):
-                for name, one in (("bare", port), ("receiver", self._receiver.port)):
+                for name, place in sides.items():
                     self._progress.stage(f"throughput, round {number + 1} of {rounds}, {name}")
-                    load = self._measure(name, one, str(number), seconds)
-                    figures[name].append(load.answers["200"] / load.lasted)
-                    times[name] += load.seconds
-        ratios = [ours / theirs for ours, theirs in zip(figures["receiver"], figures["bare"], strict=True)]
-        return {
-            "rounds": rounds,
-            "connections": CONNECTIONS,
-            "bare_per_s": round(median(figures["bare"])),
-            "receiver_per_s": round(median(figures["receiver"])),
-            "ratio": round(median(ratios), 2),
-            "bare": _times(times["bare"]),
-            "receiver": _times(times["receiver"]),
+                    loads[name].append(self._measure(name, place, str(number), seconds))
+        return {"rounds": rounds, "connections": CONNECTIONS, "ratio": _ratio(loads, "bare")} | {
+            "to_nothing": _ratio(loads, "nothing"),
+            "to_flask": _ratio(loads, "flask"),
+            **{f"{name}_per_s": round(median(map(_per_s, some))) for name, some in loads.items()},
+            **{name: _times([one for load in some for one in load.seconds]) for name, some in loads.items()},
         }
 
-    def _measure(self, name: str, port: int, number: str, seconds: float) -> Result:
-        with self._loaded(Orders(port, self._secret, f"{name}{number}", seconds, CONNECTIONS)) as load:
+    def _measure(self, name: str, place: tuple[int, str], number: str, seconds: float) -> Result:
+        port, path = place
+        with self._loaded(Orders(port, self._secret, f"{name}{number}", seconds, CONNECTIONS, path=path)) as load:
             pass
         return load
 
@@ -225,6 +238,16 @@ class Bench:
         result.seconds += read["seconds"]
         result.acknowledged += read["acknowledged"]
         result.lasted = read["lasted"]
+
+
+def _per_s(load: Result) -> float:
+    return load.answers["200"] / load.lasted
+
+
+def _ratio(loads: dict[str, list[Result]], beside: str) -> float:
+    """Of the receiver to another side; the median of the rounds."""
+    pairs = zip(loads["receiver"], loads[beside], strict=True)
+    return round(median(_per_s(ours) / _per_s(theirs) for ours, theirs in pairs), 2)
 
 
 def _times(seconds: list[float]) -> dict[str, float]:

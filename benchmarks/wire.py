@@ -26,11 +26,11 @@ def event_of(body: bytes) -> str:
     return str(json.loads(body)["entry"][0]["messaging"][0]["optin"]["payload"])
 
 
-def request_bytes(event: str, secret: str) -> bytes:
+def request_bytes(event: str, secret: str, path: str = "/webhook") -> bytes:
     """A whole signed HTTP request."""
     body = body_of(event)
     head = (
-        "POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"X-Hub-Signature-256: {sign(body, secret)}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -117,9 +117,14 @@ def _show_receiver(figures: dict[str, Any]) -> None:
     screen.say(f"  answers       {_times(outage)}")
     screen.say(f"  spool empty   {outage['drained_s']} s after the load")
     screen.say(f"Throughput, {through['connections']} connections, median of {through['rounds']} rounds in turns:")
-    screen.say(f"  bare route    {through['bare_per_s']:,}/s  {_times(through['bare'])}")
-    screen.say(f"  receiver      {through['receiver_per_s']:,}/s  {_times(through['receiver'])}")
-    screen.say(f"  ratio         {through['ratio']}")
+    for name, text in (
+        ("nothing", "does nothing"),
+        ("bare", "one INSERT"),
+        ("flask", "Flask"),
+        ("receiver", "receiver"),
+    ):
+        screen.say(f"  {text:13} {through[f'{name}_per_s']:,}/s  {_times(through[name])}")
+    screen.say(f"  ratio         {through['ratio']} to one INSERT, {through['to_flask']} to Flask on gunicorn")
 
 
 def _show_console(figures: dict[str, Any]) -> None:
