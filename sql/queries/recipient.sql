@@ -139,6 +139,8 @@ FROM otn.recipient WHERE campaign_id = :campaign_id AND chunk = :chunk AND state
 -- A token from before a restored backup was put to use may have been spent by a call that the backup does not know.
 -- Rows in doubt are asked again after 1, 2, 4 … 60 s. After a refusal that settles nothing, and after every eighth call,
 -- only a person has them asked again: not_before is infinity.
+-- The campaign's number comes from the rows of the log, not from a parameter: statistics that do not know a new campaign
+-- make Postgres walk over all of it for each answer, as it takes it for a single row.
 WITH answer AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(:answers) AS a(
         subscriber_id bigint, attempt_id uuid, outcome text, message_id text, http_status smallint, error_code integer,
@@ -149,9 +151,9 @@ WITH answer AS MATERIALIZED (
     SELECT :campaign_id, subscriber_id, attempt_id, 'answer', :sender, outcome, http_status, error_code, error_subcode, message_id, reason
     FROM answer ORDER BY subscriber_id
     ON CONFLICT ON CONSTRAINT attempt_step_once DO NOTHING
-    RETURNING subscriber_id, attempt_id
+    RETURNING campaign_id, subscriber_id, attempt_id
 ), judged AS (
-    SELECT a.*, (SELECT c.state = 'cancelled' FROM otn.campaign c WHERE c.id = :campaign_id) AS given_up, r.state AS was,
+    SELECT a.*, fresh.campaign_id, (SELECT c.state = 'cancelled' FROM otn.campaign c WHERE c.id = :campaign_id) AS given_up, r.state AS was,
            r.attempt_id = a.attempt_id AND r.state IN ('sending', 'unknown') AS on_time,
            CASE WHEN r.state IN ('sending', 'unknown', 'sent') THEN r.unanswered - 1 ELSE r.unanswered END AS others,
            a.token_used AND EXISTS (
@@ -160,7 +162,7 @@ WITH answer AS MATERIALIZED (
                SELECT FROM otn.recipient o WHERE o.token_id = r.token_id AND o.holds_token) AS contested
     FROM fresh
     JOIN answer a USING (subscriber_id, attempt_id)
-    JOIN otn.recipient r ON r.campaign_id = :campaign_id AND r.subscriber_id = a.subscriber_id
+    JOIN otn.recipient r ON r.campaign_id = fresh.campaign_id AND r.subscriber_id = fresh.subscriber_id
     ORDER BY r.subscriber_id
     FOR UPDATE OF r
 ), decided AS (
@@ -198,7 +200,7 @@ WITH answer AS MATERIALIZED (
                           + make_interval(secs => greatest(coalesce(d.wait_s, 0), least(power(2, mod(greatest(r.attempts - 1, 0), 8)), 60))) END,
         updated_at = clock_timestamp()
     FROM decided d
-    WHERE r.campaign_id = :campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NOT NULL
+    WHERE r.campaign_id = d.campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NOT NULL
       -- Sent already, and stated: a second acceptance is logged, the first keeps its message id.
       AND NOT (r.state = 'sent' AND r.evidence <> 'token_used_inferred')
     RETURNING r.subscriber_id, r.state, d.unreachable
@@ -214,7 +216,7 @@ WITH answer AS MATERIALIZED (
     -- A late answer only settles its own doubt, and only while another call keeps the row in doubt.
     UPDATE otn.recipient r SET unanswered = r.unanswered - 1
     FROM decided d
-    WHERE r.campaign_id = :campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NULL
+    WHERE r.campaign_id = d.campaign_id AND r.subscriber_id = d.subscriber_id AND d.becomes IS NULL
       AND d.outcome <> 'unknown' AND NOT coalesce(d.token_refused, false)
       AND (r.unanswered > 1 OR (r.state = 'sent' AND r.unanswered > 0))
 )
