@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import peers
+from benchmarks.meter import Meter
 from benchmarks.peers import Ground, PeerAbsentError, Run
 from benchmarks.shop import Shop, settle
 from benchmarks.stage import Cluster
@@ -24,6 +25,7 @@ ROUNDS = 5
 SENDERS = 1  # tasks at once: one has up to 300,000 people where the pace is off
 SHARE = 20  # a peer sends to so many times fewer people, or it would take minutes
 SIDES = ("limit", "ours")
+COMPUTING = ("sender", "postgres", "platform")
 
 
 @dataclass
@@ -34,11 +36,13 @@ class Side:
         name: of it.
         people: of each round.
         per_s: messages a second, in each.
+        cpu_us: microseconds that the sender, Postgres and the platform computed for a message, in each; not of peers.
     """
 
     name: str
     people: int
     per_s: list[float] = field(default_factory=list)
+    cpu_us: list[tuple[float, ...]] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
         """Median and spread."""
@@ -48,6 +52,9 @@ class Side:
             "per_s": round(median(self.per_s)),
             "least_per_s": round(min(self.per_s)),
             "most_per_s": round(max(self.per_s)),
+            "cpu_us": dict(
+                zip(COMPUTING, (round(median(each)) for each in zip(*self.cpu_us, strict=True)), strict=False)
+            ),
         }
 
 
@@ -64,13 +71,13 @@ def run(
     """
     progress, few = progress or Silence(), max(20, people // SHARE)
     sides = {name: Side(name, people) for name in SIDES}
-    with shop() as (cluster, one, environment), ExitStack() as stack:
+    with shop() as (cluster, one, environment, meter), ExitStack() as stack:
         ready, absent = _peers(stack, Ground(cluster, one), progress)
         sides |= {name: Side(name, few) for name in ready}
         for number in range(rounds):
             for name in SIDES:
                 progress.stage(f"round {number + 1} of {rounds}, {name}")
-                sides[name].per_s.append(people / _send(name, one, people, senders, environment))
+                _send(sides[name], one, senders, environment, meter)
             for name, peer in ready.items():
                 progress.stage(f"round {number + 1} of {rounds}, {name}")
                 sides[name].per_s.append(few / peer(few))
@@ -78,8 +85,8 @@ def run(
 
 
 @contextmanager
-def shop() -> Iterator[tuple[Cluster, Shop, dict[str, str]]]:
-    """A database, a platform and a page between them; and the environment of a sender there."""
+def shop() -> Iterator[tuple[Cluster, Shop, dict[str, str], Meter]]:
+    """A database, a platform and a page between them; the environment of a sender there, and who computes."""
     keys = {"OTN_ENCRYPTION_KEYS": new_key(), "OTN_HASH_KEY": new_key()}
     with Cluster() as cluster, start(seed=1) as sandbox:
         environment = keys | {"OTN_EPOCH_FILE": str(cluster.folder / "epoch")}
@@ -87,7 +94,7 @@ def shop() -> Iterator[tuple[Cluster, Shop, dict[str, str]]]:
         os.environ["OTN_EPOCH_FILE"] = environment["OTN_EPOCH_FILE"]  # planning looks at it too
         one = Shop.open(cluster, sandbox.control, read_keyring(keys))
         try:
-            yield cluster, one, environment
+            yield cluster, one, environment, Meter.of(cluster, sandbox.process.pid)
         finally:
             one.engine.dispose()
             del os.environ["OTN_EPOCH_FILE"]
@@ -108,14 +115,18 @@ def _peers(stack: ExitStack, ground: Ground, progress: Progress) -> tuple[dict[s
     return ready, absent
 
 
-def _send(name: str, one: Shop, people: int, senders: int, environment: dict[str, str]) -> float:
-    campaign = one.planned(people, senders)
+def _send(side: Side, one: Shop, senders: int, environment: dict[str, str], meter: Meter) -> None:
+    campaign = one.planned(side.people, senders)
     settle(one.engine)
-    done = send(name, one, campaign, senders, environment)
+    before = meter.read()
+    done = send(side.name, one, campaign, senders, environment)
+    others = [after - earlier for earlier, after in zip(before, meter.read(), strict=True)]
     reached = sum(each.people for each in done)
-    if reached != people:
-        raise RuntimeError(f"{name} reached {reached} of {people} people.")
-    return lasted(done)
+    if reached != side.people:
+        raise RuntimeError(f"{side.name} reached {reached} of {side.people} people.")
+    side.per_s.append(side.people / lasted(done))
+    computed = [sum(each.cpu_s for each in done), *others]
+    side.cpu_us.append(tuple(seconds / side.people * 1e6 for seconds in computed))
 
 
 def _figures(sides: dict[str, Side], absent: dict[str, str]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def run(
         rounds: small campaigns before it, and after it.
     """
     progress = progress or Silence()
-    with shop() as (_, one, environment):
+    with shop() as (_, one, environment, _):
         costs: list[float] = []
         memory: list[float] = []
 

@@ -27,7 +27,7 @@ from otn.settings import PageSettings
 CONNECTIONS = 6  # as a task has them
 READY = "ready\n"
 ROWS = """
-SELECT r.subscriber_id, gen_random_uuid()::text AS attempt_id, r.variables, t.token_encrypted
+SELECT gen_random_uuid()::text, r.variables, t.token_encrypted
 FROM otn.recipient r JOIN otn.token t ON t.id = r.token_id
 WHERE r.campaign_id = %s AND r.chunk = %s ORDER BY r.subscriber_id
 """
@@ -145,10 +145,10 @@ def _requests(orders: Orders) -> list[SendRequest]:
     template = compile_message(row.message)
     return [
         SendRequest(
-            recipient={"one_time_notif_token": keyring.decrypt(one.token_encrypted, "token").decode()},
-            message={**template.render(one.variables), "metadata": one.attempt_id},
+            recipient={"one_time_notif_token": keyring.decrypt(sealed, "token").decode()},
+            message={**template.render(variables), "metadata": attempt_id},
         )
-        for one in rows
+        for attempt_id, variables, sealed in rows
     ]
 
 

@@ -147,18 +147,18 @@ FROM otn.recipient WHERE campaign_id = :campaign_id AND chunk = :chunk AND state
 -- Rows in doubt are asked again after 1, 2, 4 … 60 s. After a refusal that settles nothing, and after every eighth call,
 -- only a person has them asked again: not_before is infinity.
 WITH answer AS MATERIALIZED (
-    SELECT :campaign_id::bigint AS campaign_id, a.* FROM jsonb_to_recordset(:answers) AS a(
+    SELECT * FROM jsonb_to_recordset(:answers) AS a(
         subscriber_id bigint, attempt_id uuid, outcome text, message_id text, http_status smallint, error_code integer,
         error_subcode integer, retry_worth boolean, token_refused boolean, token_used boolean, unreachable boolean, skip boolean, called boolean,
         reason text, wait_s double precision, age_s double precision)
 ), fresh AS (
     INSERT INTO otn.attempt (campaign_id, subscriber_id, attempt_id, step, sender, outcome, http_status, error_code, error_subcode, message_id, reason)
-    SELECT campaign_id, subscriber_id, attempt_id, 'answer', :sender, outcome, http_status, error_code, error_subcode, message_id, reason
+    SELECT :campaign_id, subscriber_id, attempt_id, 'answer', :sender, outcome, http_status, error_code, error_subcode, message_id, reason
     FROM answer ORDER BY subscriber_id
     ON CONFLICT ON CONSTRAINT attempt_step_once DO NOTHING
-    RETURNING subscriber_id, attempt_id
+    RETURNING campaign_id, subscriber_id, attempt_id
 ), judged AS (
-    SELECT a.*, (SELECT c.state = 'cancelled' FROM otn.campaign c WHERE c.id = :campaign_id) AS given_up, r.state AS was,
+    SELECT a.*, fresh.campaign_id, (SELECT c.state = 'cancelled' FROM otn.campaign c WHERE c.id = :campaign_id) AS given_up, r.state AS was,
            r.attempt_id = a.attempt_id AND r.state IN ('sending', 'unknown') AS on_time,
            CASE WHEN r.state IN ('sending', 'unknown', 'sent') THEN r.unanswered - 1 ELSE r.unanswered END AS others,
            a.token_used AND EXISTS (
@@ -167,7 +167,7 @@ WITH answer AS MATERIALIZED (
                SELECT FROM otn.recipient o WHERE o.token_id = r.token_id AND o.holds_token) AS contested
     FROM fresh
     JOIN answer a USING (subscriber_id, attempt_id)
-    JOIN otn.recipient r ON r.campaign_id = a.campaign_id AND r.subscriber_id = a.subscriber_id
+    JOIN otn.recipient r ON r.campaign_id = fresh.campaign_id AND r.subscriber_id = fresh.subscriber_id
     ORDER BY r.subscriber_id
     FOR UPDATE OF r
 ), decided AS (

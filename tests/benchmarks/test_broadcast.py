@@ -25,6 +25,8 @@ def test_each_side_gives_its_figures_and_leaves_nothing_behind(
     assert sides["ours"]["people"] == sides["limit"]["people"] == 200
     assert sides["loop"]["people"] == 20
     assert all(0 < side["least_per_s"] <= side["per_s"] <= side["most_per_s"] for side in sides.values())
+    assert all(set(sides[name]["cpu_us"]) == {"sender", "postgres", "platform"} for name in ("ours", "limit"))
+    assert sides["ours"]["cpu_us"]["postgres"] > sides["limit"]["cpu_us"]["postgres"]
     assert found["to_limit_least"] <= found["to_limit"] <= found["to_limit_most"]
     assert sides[found["best_peer"]]["per_s"] == max(sides[name]["per_s"] for name in set(sides) - {"ours", "limit"})
     bench.SHOWN["broadcast"](found)

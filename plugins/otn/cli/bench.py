@@ -85,9 +85,10 @@ def _well(figures: dict[str, Any]) -> bool:
 
 def _show_broadcast(figures: dict[str, Any]) -> None:
     screen.say(f"{figures['rounds']} rounds in turns; of ours {figures['senders']} x {figures['threads']} threads:")
-    columns = ("side", "people", "per s", "least", "most")
+    columns = ("side", "people", "per s", "least", "most", "us computed for each")
     names = ("name", "people", "per_s", "least_per_s", "most_per_s")
-    screen.print_table(columns, [[one[name] for name in names] for one in figures["sides"]], right=columns[1:])
+    rows = [[*(one[name] for name in names), screen.mapping(one["cpu_us"])] for one in figures["sides"]]
+    screen.print_table(columns, rows, right=columns[1:5])
     spread = f"{figures['to_limit_least']} to {figures['to_limit_most']}"
     screen.say(f"ours to the limit      {figures['to_limit']} ({spread})")
     screen.say(f"ours to the best peer  {figures['to_best_peer']} ({figures['best_peer']})")

@@ -27,7 +27,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 ANSWER_LIMIT = 4 * 1024 * 1024
 _PIECE = 16 * 1024
-_FORM_HEADER = {"Content-Type": "application/x-www-form-urlencoded"}
 # Routers forget quiet connections without a word; a request written into one is in doubt for the whole read limit.
 _IDLE_LIMIT_S = 30.0
 
@@ -258,7 +257,7 @@ class Transport:
                 self._base_url + path,
                 params=query,
                 data=form.encode("ascii") if isinstance(form, str) else form,
-                headers=_FORM_HEADER if isinstance(form, str) else None,
+                headers={"Content-Type": "application/x-www-form-urlencoded"} if isinstance(form, str) else None,
                 files=files,
                 timeout=(self._connect_timeout_s, read_timeout_s),
                 allow_redirects=False,
