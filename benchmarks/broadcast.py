@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 from benchmarks import peers
+from benchmarks.market import opened
 from benchmarks.meter import Meter
 from benchmarks.peers import Ground, PeerAbsentError, Run
 from benchmarks.shop import Shop, settle
-from benchmarks.stage import Cluster
 from benchmarks.team import lasted, send
 from otn.campaign.send import SendLimits
-from otn.crypto import new_key, read_keyring
 from otn.local.progress import Progress, Silence
-from sandbox.process import start
 
 PEOPLE = 20_000
 ROUNDS = 5
@@ -71,7 +67,7 @@ def run(
     """
     progress, few = progress or Silence(), max(20, people // SHARE)
     sides = {name: Side(name, people) for name in SIDES}
-    with shop() as (cluster, one, environment, meter), ExitStack() as stack:
+    with opened() as (cluster, one, environment, meter), ExitStack() as stack:
         ready, absent = _peers(stack, Ground(cluster, one), progress)
         sides |= {name: Side(name, few) for name in ready}
         for number in range(rounds):
@@ -82,23 +78,6 @@ def run(
                 progress.stage(f"round {number + 1} of {rounds}, {name}")
                 sides[name].per_s.append(few / peer(few))
     return _figures(sides, absent) | {"rounds": rounds, "senders": senders, "threads": SendLimits().threads}
-
-
-@contextmanager
-def shop() -> Iterator[tuple[Cluster, Shop, dict[str, str], Meter]]:
-    """A database, a platform and a page between them; the environment of a sender there, and who computes."""
-    keys = {"OTN_ENCRYPTION_KEYS": new_key(), "OTN_HASH_KEY": new_key()}
-    with Cluster() as cluster, start(seed=1) as sandbox:
-        environment = keys | {"OTN_EPOCH_FILE": str(cluster.folder / "epoch")}
-        before = os.environ.get("OTN_EPOCH_FILE")
-        os.environ["OTN_EPOCH_FILE"] = environment["OTN_EPOCH_FILE"]  # planning looks at it too
-        one = Shop.open(cluster, sandbox.control, read_keyring(keys))
-        try:
-            yield cluster, one, environment, Meter.of(cluster, sandbox.process.pid)
-        finally:
-            one.engine.dispose()
-            del os.environ["OTN_EPOCH_FILE"]
-            os.environ |= {"OTN_EPOCH_FILE": before} if before is not None else {}
 
 
 def _peers(stack: ExitStack, ground: Ground, progress: Progress) -> tuple[dict[str, Run], dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -14,10 +15,10 @@ from benchmarks.shop import SHOP, TEXT, Shop, do
 from benchmarks.team import send
 from otn.campaign import control
 from otn.campaign import plan as planning
-from otn.campaign.model import CampaignSpec
 from otn.campaign.report import report
 from otn.crypto import read_keyring
-from otn.database import make_engine, transaction
+from otn.database import make_engine
+from otn.epoch.file import VARIABLE, make_known
 from otn.local import machine
 from otn.local.demo import stand_in
 from otn.local.demo.airflow_api import AirflowApi
@@ -63,6 +64,7 @@ def run(progress: Progress | None = None, rounds: int = ROUNDS, people: int = PE
 @contextmanager
 def _home(progress: Progress) -> Iterator[tuple[Shop, AirflowApi, dict[str, str]]]:
     """A system as ``./otn up`` starts it, its page on a sandbox, its pace off."""
+    before = os.environ.get(VARIABLE)
     with tempfile.TemporaryDirectory(prefix="otn-bench-") as folder:
         home = Home.at(Path(folder) / "home")
         home.create()
@@ -70,6 +72,7 @@ def _home(progress: Progress) -> Iterator[tuple[Shop, AirflowApi, dict[str, str]
         try:
             status = machine.up(home, prepare=_register, progress=progress)
             environment = home_environment(home)
+            make_known(environment)  # what is sent from here counts as sent by the home
             stand_in.control(home).page(**home.state()["sandbox_page"])
             airflow = AirflowApi(str(status.api_url), ADMIN, home.passwords()[ADMIN])
             airflow.wait_for_dag("otn_broadcast")
@@ -78,6 +81,8 @@ def _home(progress: Progress) -> Iterator[tuple[Shop, AirflowApi, dict[str, str]
             shop.engine.dispose()
         finally:
             machine.down(home, progress=progress)
+            os.environ.pop(VARIABLE, None)
+            os.environ |= {VARIABLE: before} if before is not None else {}
 
 
 def _register(environment: Mapping[str, str]) -> None:
@@ -99,16 +104,7 @@ def _alone(shop: Shop, people: int, environment: dict[str, str]) -> float:
     """Seconds of the engine: opened, planned, sent by a process a chunk, reported."""
     key, topic = shop.opted_in(people)
     began = time.monotonic()
-    spec = CampaignSpec(key=key, message={"text": TEXT}, approval=False)
-    campaign = control.open_campaign(
-        shop.engine,
-        spec,
-        page_row_id=shop.row,
-        facebook_page_id=shop.settings.page_id,
-        topic_row_id=topic,
-        topic_key=key,
-        actor="bench",
-    ).id
+    campaign = shop.campaign(key, topic)
     planned = planning.plan(shop.engine, campaign, messages_per_second=None)
     send("ours", shop, campaign, planned.chunks, environment)
     found = report(shop.engine, campaign)
@@ -124,9 +120,7 @@ def _by_airflow(shop: Shop, airflow: AirflowApi, people: int) -> float:
     run = airflow.trigger("otn_broadcast", {"campaign": key, "topic": key, "text": TEXT, "approval": False})
     state = airflow.wait_for_run("otn_broadcast", run, PATIENCE_S)
     took = time.monotonic() - began
-    with transaction(shop.engine):
-        campaign = control.find(shop.engine, DEFAULT_PAGE_CONNECTION, key)
-    found = report(shop.engine, campaign)
+    found = report(shop.engine, control.find(shop.engine, DEFAULT_PAGE_CONNECTION, key))
     if state != "success":
         raise RuntimeError(f"The run ended {state}; its report: {found}")
     _expect(found, people)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.broadcast import shop
+from benchmarks.market import opened
 from benchmarks.shop import Shop
 from benchmarks.team import send
 from otn.local.progress import Progress, Silence
@@ -34,7 +34,7 @@ def run(
     """
     progress = progress or Silence()
     found = []
-    with shop() as (_, one, environment):
+    with opened() as (_, one, environment, _):
         for rate in rates:
             progress.stage(f"{rate:.0f} messages a second by {senders} senders")
             one.settings = replace(one.settings, messages_per_second=rate, answers_share=0.0)

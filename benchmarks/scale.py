@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from benchmarks.broadcast import shop
+from benchmarks.market import opened
 from benchmarks.shop import Shop, do, settle
 from benchmarks.team import lasted, send
 from otn.local.progress import Progress, Silence
@@ -36,7 +36,7 @@ def run(
         rounds: small campaigns before it, and after it.
     """
     progress = progress or Silence()
-    with shop() as (_, one, environment, _):
+    with opened() as (_, one, environment, _):
         costs: list[float] = []
         memory: list[float] = []
 

@@ -104,7 +104,13 @@ class Shop:
             senders: it has so many chunks.
         """
         key, topic = self.opted_in(people)
-        campaign = control.open_campaign(
+        campaign = self.campaign(key, topic)
+        planning.plan(self.engine, campaign, messages_per_second=people / senders / planning.CHUNK_SECONDS)
+        return campaign
+
+    def campaign(self, key: str, topic: int) -> int:
+        """Open a campaign that nobody has to approve; answers ``otn.campaign.id``."""
+        return control.open_campaign(
             self.engine,
             CampaignSpec(key=key, message={"text": TEXT}, approval=False),
             page_row_id=self.row,
@@ -113,8 +119,6 @@ class Shop:
             topic_key=key,
             actor="bench",
         ).id
-        planning.plan(self.engine, campaign, messages_per_second=people / senders / planning.CHUNK_SECONDS)
-        return campaign
 
     def opted_in(self, people: int) -> tuple[str, int]:
         """Let people opt in to a topic of its own; answers its key and ``otn.topic.id``."""
