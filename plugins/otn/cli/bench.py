@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from otn.cli import screen
+from otn.cli.bench_tables import SHOWN
 from otn.cli.place import HomeOption, JsonOption
 from otn.errors import UsageError
 from otn.local.progress import Progress
@@ -21,9 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def bench(
-    name: Annotated[
-        str | None, typer.Argument(help="broadcast, scale, receiver or console", show_default="all")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(SHOWN)}.", show_default="all")] = None,
     seconds: Annotated[float, typer.Option(min=6, max=3_600, help="Of load while things break.")] = 60.0,
     _home: HomeOption = None,
     as_json: JsonOption = False,
@@ -36,8 +36,16 @@ def bench(
     scale: what each of a million recipients costs beside each of 10,000, the sender's memory, and how long a campaign
     with a million done and 100 left takes to its first call. Takes ten minutes.
 
+    pace: how much of a page's rate four senders use in a minute, and the most that the platform saw in a second.
+
+    dagrun: a whole run of otn_broadcast by a real Airflow, beside the engine alone with the same people.
+
+    imports: what our DAG files and tasks add to a process of Airflow.
+
+    purge, deliveries: expired tokens wiped, deliveries and reads noted, each beside one bare UPDATE of the same rows.
+
     receiver: webhooks under load while Postgres is stopped and killed and the receiver is killed, then its throughput
-    beside a bare FastAPI route. The exit code is 1 when an acknowledged event was lost or stored twice.
+    beside bare routes. The exit code is 1 when an acknowledged event was lost or stored twice.
 
     console: every page with a million recipients in the database, the median of its answers beside 300 ms. That is a
     figure for people's patience, and depends on the machine: it does not change the exit code.
@@ -54,16 +62,14 @@ def bench(
     raise typer.Exit(0 if all(map(_well, found.values())) else 1)
 
 
-def _broadcast(_seconds: float, progress: Progress) -> dict[str, Any]:
-    from benchmarks import broadcast  # needs the packages of requirements-dev.txt, as nothing else does
+def _measure(name: str) -> Measure:
+    """The benchmark in the module of that name: ``run(progress)``."""
 
-    return broadcast.run(progress)
+    def measure(_seconds: float, progress: Progress) -> dict[str, Any]:
+        # Needs the packages of requirements-dev.txt, as nothing else does.
+        return dict(import_module(f"benchmarks.{name}").run(progress=progress))
 
-
-def _scale(_seconds: float, progress: Progress) -> dict[str, Any]:
-    from benchmarks import scale  # likewise
-
-    return scale.run(progress)
+    return measure
 
 
 def _receiver(seconds: float, progress: Progress) -> dict[str, Any]:
@@ -72,82 +78,9 @@ def _receiver(seconds: float, progress: Progress) -> dict[str, Any]:
     return receiver.run(seconds, progress)
 
 
-def _console(_seconds: float, progress: Progress) -> dict[str, Any]:
-    from benchmarks import console  # likewise
-
-    return console.run(progress=progress)
-
-
 def _well(figures: dict[str, Any]) -> bool:
     outage = figures.get("outage", {})
     return not (outage.get("lost") or outage.get("twice"))
 
 
-def _show_broadcast(figures: dict[str, Any]) -> None:
-    screen.say(f"{figures['rounds']} rounds in turns; of ours {figures['senders']} x {figures['threads']} threads:")
-    columns = ("side", "people", "per s", "least", "most", "us computed for each")
-    names = ("name", "people", "per_s", "least_per_s", "most_per_s")
-    rows = [[*(one[name] for name in names), screen.mapping(one["cpu_us"])] for one in figures["sides"]]
-    screen.print_table(columns, rows, right=columns[1:5])
-    spread = f"{figures['to_limit_least']} to {figures['to_limit_most']}"
-    screen.say(f"ours to the limit      {figures['to_limit']} ({spread})")
-    screen.say(f"ours to the best peer  {figures['to_best_peer']} ({figures['best_peer']})")
-    for name, why in figures["absent"].items():
-        screen.say(f"{name} was left out: {why}")
-
-
-def _show_scale(figures: dict[str, Any]) -> None:
-    small, large, more = figures["small"], figures["large"], "MB over an idle sender"
-    spread = f"{figures['small_least_us']} to {figures['small_most_us']}, {figures['rounds']} rounds"
-    screen.say(f"{small:,} people: {figures['small_us']} us each ({spread}), {figures['small_more_mb']} {more}")
-    screen.say(f"{large:,} people: {figures['large_us']} us each, {figures['large_more_mb']} {more}")
-    screen.say(f"ratio {figures['cost_ratio']}, bound {figures['cost_bound']}; {figures['memory_bound_mb']:.0f} MB")
-    screen.say(
-        f"{figures['left']} left: first call after {figures['resumed_s']} s, bound {figures['resume_bound_s']:.0f} s"
-    )
-
-
-def _show_receiver(figures: dict[str, Any]) -> None:
-    outage, through = figures["outage"], figures["throughput"]
-    screen.say(
-        f"{outage['seconds']:.0f} s of load; Postgres stopped for a third of it, killed once; receiver killed once:"
-    )
-    screen.say(f"  requests      {outage['requests']:,}  ({screen.mapping(outage['answers'])})")
-    screen.say(f"  no answer     {screen.mapping(outage['errors']) or 'none'}")
-    screen.say(f"  acknowledged  {outage['acknowledged']:,}: lost {outage['lost']}, stored twice {outage['twice']}")
-    screen.say(f"  answers       {_times(outage)}")
-    screen.say(f"  spool empty   {outage['drained_s']} s after the load")
-    screen.say(f"Throughput, {through['connections']} connections, median of {through['rounds']} rounds in turns:")
-    for name, text in (
-        ("nothing", "does nothing"),
-        ("bare", "one INSERT"),
-        ("flask", "Flask"),
-        ("receiver", "receiver"),
-    ):
-        screen.say(f"  {text:13} {through[f'{name}_per_s']:,}/s  {_times(through[name])}")
-    screen.say(f"  ratio         {through['ratio']} to one INSERT, {through['to_flask']} to Flask on gunicorn")
-
-
-def _show_console(figures: dict[str, Any]) -> None:
-    people, rounds, bound = figures["recipients"], figures["rounds"], figures["bound_ms"]
-    screen.say(f"{people:,} recipients, each page {rounds} times; bound {bound:.0f} ms:")
-    columns = ("page", "first ms", "median ms", "longest ms", "within")
-    screen.print_table(columns, [_row(one) for one in figures["pages"]], right=columns[1:4])
-
-
-def _row(page: dict[str, Any]) -> tuple[object, ...]:
-    return page["name"], page["first_ms"], page["median_ms"], page["longest_ms"], "yes" if page["within"] else "NO"
-
-
-def _times(figures: dict[str, float]) -> str:
-    names = {"p50": "p50_ms", "p99": "p99_ms", "p99.9": "p999_ms", "max": "max_ms"}
-    return ", ".join(f"{name} {figures[key]} ms" for name, key in names.items())
-
-
-BENCHES: dict[str, Measure] = {"broadcast": _broadcast, "scale": _scale, "receiver": _receiver, "console": _console}
-SHOWN: dict[str, Callable[[dict[str, Any]], None]] = {
-    "broadcast": _show_broadcast,
-    "scale": _show_scale,
-    "receiver": _show_receiver,
-    "console": _show_console,
-}
+BENCHES: dict[str, Measure] = {name: _measure(name) for name in SHOWN} | {"receiver": _receiver}
