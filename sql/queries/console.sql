@@ -210,16 +210,17 @@ FROM otn.subscriber s JOIN otn.page p ON p.id = s.page_id WHERE s.id = :id;
 
 -- name: people_by_name
 -- Where a name begins so: the last one, or else first and last one together. Each half walks an index in the order of names,
--- from the one after which it goes on; the halves are bounded before they are put together.
+-- from the one after which it goes on, or from what was typed: of two bounds of one column Postgres begins at this one. The halves
+-- are bounded before they are put together.
 WITH found AS (
     (SELECT s.id, lower(s.last_name) COLLATE "C" AS name FROM otn.subscriber s
      WHERE s.last_name IS NOT NULL AND lower(s.last_name) COLLATE "C" LIKE lower(:beginning)
-       AND (lower(s.last_name) COLLATE "C", s.id) > (:after_name, :after)
+       AND (lower(s.last_name) COLLATE "C", s.id) > (greatest(:after_name, lower(:text)) COLLATE "C", :after)
      ORDER BY 2, 1 LIMIT :most)
     UNION ALL
     (SELECT s.id, lower(s.first_name || coalesce(' ' || s.last_name, '')) COLLATE "C" FROM otn.subscriber s
      WHERE s.first_name IS NOT NULL AND lower(s.first_name || coalesce(' ' || s.last_name, '')) COLLATE "C" LIKE lower(:beginning)
-       AND (lower(s.first_name || coalesce(' ' || s.last_name, '')) COLLATE "C", s.id) > (:after_name, :after)
+       AND (lower(s.first_name || coalesce(' ' || s.last_name, '')) COLLATE "C", s.id) > (greatest(:after_name, lower(:text)) COLLATE "C", :after)
        AND (lower(s.last_name) COLLATE "C" LIKE lower(:beginning)) IS NOT TRUE
      ORDER BY 2, 1 LIMIT :most)
 )

@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 
 from otn.console.people import ROWS
 from otn.crypto import new_key
-from otn.database import Engine
+from otn.database import Engine, transaction
+from tests.named_queries import sql_of
 
 Visit = Callable[..., TestClient]
 Write = Callable[..., Any]
@@ -192,6 +193,15 @@ def test_a_hostile_person_stays_text(visit: Visit, person: int, write: Write) ->
 def test_a_person_who_is_not_there_is_told(visit: Visit) -> None:
     for number, status in (("999999", 404), ("0", 400), ("-1", 400), ("x", 400), ("9223372036854775808", 400)):
         assert visit("admin").get(f"/people/{number}").status_code == status, number
+
+
+def test_a_name_is_looked_up_from_what_was_typed_and_not_from_the_first_of_all(shop: Any) -> None:
+    typed = {"text": "Nobody", "beginning": "Nobody%", "after_name": "", "after": 0, "most": 51}
+    with transaction(shop.engine) as connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {sql_of('console', 'people_by_name')}", typed)
+        explained = "\n".join(row[0] for row in cursor.fetchall())
+    assert explained.count("> ROW('nobody'::text") == 2, explained
 
 
 def test_labels_are_put_on_and_taken_off_by_name(visit: Visit, person: int, write: Write) -> None:

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pygal
@@ -20,7 +21,11 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f
 MOST_SERIES = len(COLOURS)
 TICKS = 4  # of the upright axis, about
 MARGIN = 8
+MOST_KEPT = 100  # drawings of each kind: the same figures are the same picture, and it takes a tenth of a second
 _MONTH = {"broad": "%b %Y", "narrow": "%b"}
+
+
+Fixed = tuple[tuple[str, tuple[int, ...]], ...]  # series that a drawing may be kept by
 
 
 class Size(NamedTuple):
@@ -79,9 +84,12 @@ def months_chart(months: Sequence[str], topics: Mapping[str, Sequence[int]]) -> 
         months: as ``2026-11``.
         topics: title to figures, one a month; beyond eight topics the rest stands together.
     """
-    if not topics:
-        return Markup("")
-    shown = _most(topics)
+    return _months_chart(tuple(months), _fixed(_most(topics))) if topics else Markup("")
+
+
+@lru_cache(MOST_KEPT)
+def _months_chart(months: tuple[str, ...], topics: Fixed) -> Markup:
+    shown = dict(topics)
     top = max(sum(month) for month in zip(*shown.values(), strict=True))
     drawings = []
     for size in WHOLE:
@@ -98,6 +106,12 @@ def times_chart(moments: Sequence[str], figures: Mapping[str, Sequence[int]]) ->
         moments: labels of the axis.
         figures: name to figures, one a moment.
     """
+    return _times_chart(tuple(moments), _fixed(figures))
+
+
+@lru_cache(MOST_KEPT)
+def _times_chart(moments: tuple[str, ...], series: Fixed) -> Markup:
+    figures = dict(series)
     top = max((max(values, default=0) for values in figures.values()), default=0)
     drawings = []
     for size in COLUMN:
@@ -125,6 +139,10 @@ def ticks(top: int) -> list[int]:
     unit = 10 ** max(0, math.floor(math.log10(least)))
     step = next(unit * round_one for round_one in (1, 2, 5, 10) if unit * round_one >= least)
     return [step * place for place in range(-(-max(top, 1) // step) + 1)]
+
+
+def _fixed(series: Mapping[str, Sequence[int]]) -> Fixed:
+    return tuple((name, tuple(figures)) for name, figures in series.items())
 
 
 def _drawing(chart: Any, size: Size, series: Mapping[str, Sequence[int]]) -> Markup:

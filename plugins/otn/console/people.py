@@ -277,7 +277,9 @@ def _searched(connection: PsycopgConnection, text: str, after: tuple[str, int]) 
         return Found("psid", list(console.people_by_psid_anywhere(connection, psid=text)), None)
     beginning = f"{text.translate(_LIKE)}%"
     name, number = after
-    found = console.people_by_name(connection, beginning=beginning, after_name=name, after=number, most=ROWS + 1)
+    found = console.people_by_name(
+        connection, beginning=beginning, text=text, after_name=name, after=number, most=ROWS + 1
+    )
     rows = list(found)
     last = rows[ROWS - 1] if len(rows) > ROWS else None
     return Found("name", rows[:ROWS], (last.name, last.id) if last else None)
