@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 def bench(
     name: Annotated[
-        str | None, typer.Argument(help="broadcast, scale, receiver or console", show_default="all")
+        str | None, typer.Argument(help="broadcast, scale, plan, receiver or console", show_default="all")
     ] = None,
     seconds: Annotated[float, typer.Option(min=6, max=3_600, help="Of load while things break.")] = 60.0,
     _home: HomeOption = None,
@@ -35,6 +35,9 @@ def bench(
 
     scale: what each of a million recipients costs beside each of 10,000, the sender's memory, and how long a campaign
     with a million done and 100 left takes to its first call. Takes ten minutes.
+
+    plan: the plan of a million people with reasons beside one bare INSERT of the same rows and beside the ORM, who goes
+    row by row, all in turns; its memory, and what a person costs beside a hundredth of them. Takes ten minutes.
 
     receiver: webhooks under load while Postgres is stopped and killed and the receiver is killed, then its throughput
     beside a bare FastAPI route. The exit code is 1 when an acknowledged event was lost or stored twice.
@@ -64,6 +67,12 @@ def _scale(_seconds: float, progress: Progress) -> dict[str, Any]:
     from benchmarks import scale  # likewise
 
     return scale.run(progress)
+
+
+def _plan(_seconds: float, progress: Progress) -> dict[str, Any]:
+    from benchmarks import plan  # likewise
+
+    return plan.run(progress)
 
 
 def _receiver(seconds: float, progress: Progress) -> dict[str, Any]:
@@ -106,6 +115,23 @@ def _show_scale(figures: dict[str, Any]) -> None:
     )
 
 
+def _show_plan(figures: dict[str, Any]) -> None:
+    people, planned, excluded = figures["people"], figures["planned"], figures["excluded"]
+    screen.say(f"{people:,} people, {planned:,} planned, {excluded:,} left out; {figures['rounds']} rounds in turns:")
+    columns = ("side", "people", "s", "least", "most", "us each")
+    names = ("name", "people", "s", "least_s", "most_s", "us_each")
+    screen.print_table(columns, [[one[name] for name in names] for one in figures["sides"]], right=columns[1:])
+    spread = f"{figures['to_limit_least']} to {figures['to_limit_most']}"
+    screen.say(f"the plan's time to the limit's  {figures['to_limit']} ({spread}), bound {figures['time_bound']}")
+    screen.say(f"a person by the ORM to one of ours  {figures['to_peer']}")
+    screen.say(
+        f"{figures['small']:,} people: {figures['small_us']} us each; {people:,}: {figures['large_us']} us; "
+        f"ratio {figures['cost_ratio']}, bound {figures['cost_bound']}"
+    )
+    memory = f"{figures['small_more_mb']} and {figures['large_more_mb']} MB over an idle task"
+    screen.say(f"{memory}, bound {figures['memory_bound_mb']:.0f} MB")
+
+
 def _show_receiver(figures: dict[str, Any]) -> None:
     outage, through = figures["outage"], figures["throughput"]
     screen.say(
@@ -138,10 +164,17 @@ def _times(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {figures[key]} ms" for name, key in names.items())
 
 
-BENCHES: dict[str, Measure] = {"broadcast": _broadcast, "scale": _scale, "receiver": _receiver, "console": _console}
+BENCHES: dict[str, Measure] = {
+    "broadcast": _broadcast,
+    "scale": _scale,
+    "plan": _plan,
+    "receiver": _receiver,
+    "console": _console,
+}
 SHOWN: dict[str, Callable[[dict[str, Any]], None]] = {
     "broadcast": _show_broadcast,
     "scale": _show_scale,
+    "plan": _show_plan,
     "receiver": _show_receiver,
     "console": _show_console,
 }
