@@ -107,7 +107,7 @@ def main() -> None:
     sent.first = client.first
     sent.ended = sent.ended or time.monotonic()
     sent.cpu_s = time.process_time() - sent.cpu_s
-    sent.peak_mb = _peak_mb()
+    sent.peak_mb = peak_mb()
     sys.stdout.write(json.dumps(asdict(sent)))
 
 
@@ -153,7 +153,7 @@ def _requests(orders: Orders) -> list[SendRequest]:
 
 
 def _let_go() -> Sent:
-    sent = Sent(idle_mb=_peak_mb())
+    sent = Sent(idle_mb=peak_mb())
     sys.stdout.write(READY)
     sys.stdout.flush()
     sys.stdin.readline()
@@ -161,7 +161,7 @@ def _let_go() -> Sent:
     return sent
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Memory in use at most, of this program; what getrusage tells may be its parent's, from before the exec."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))

@@ -104,10 +104,16 @@ WHERE k.topic_id = :topic_id AND k.token_encrypted IS NOT NULL AND k.expires_at 
 -- Two campaigns that plan at once would pick the same tokens; the second waits and then sees them as reserved.
 SELECT pg_advisory_xact_lock(hashtext('otn.plan'), :page_id);
 
+-- name: gather^
+-- For this transaction: a million people are joined and sorted in memory, and never one by one. What Postgres believes of a
+-- topic may be from before its people came: it would walk all suppressions for each of them.
+SELECT set_config('work_mem', '64MB', true) AS work_mem, set_config('enable_nestloop', 'off', true) AS enable_nestloop;
+
 -- name: plan_recipients^
 -- One statement writes every recipient with its token, its frozen personal fields and its chunk, and the reason of
 -- everyone left out. Chunks follow subscriber_id, so that each claim walks one stretch of the index. The canary are those
--- who carry one of its labels, and so many of the others.
+-- who carry one of its labels, and so many of the others. Who has a token has no reason; asked for the token, Postgres
+-- expects most people, asked for no reason, next to nobody.
 WITH audience AS MATERIALIZED (
     SELECT * FROM otn.audience(:topic_id, :include_labels, :exclude_labels, :filter, :max_recipients)
 ), left_out AS (
@@ -115,27 +121,26 @@ WITH audience AS MATERIALIZED (
     SELECT :campaign_id, subscriber_id, reason FROM audience WHERE reason IS NOT NULL
     RETURNING 1
 ), chosen AS (
-    SELECT a.subscriber_id, a.token_id, s.labels && :canary_labels::text[] AS first FROM audience a
-    JOIN otn.subscriber s ON s.id = a.subscriber_id WHERE a.reason IS NULL
-), ranked AS (
-    SELECT subscriber_id, token_id, first, row_number() OVER (PARTITION BY first ORDER BY subscriber_id) - 1 AS place,
-           count(*) OVER (PARTITION BY first) AS total
-    FROM chosen
-), placed AS (
-    SELECT subscriber_id, token_id,
-           CASE WHEN first OR place < :canary THEN 0
-                ELSE 1 + (place - :canary) / greatest(:rows_per_chunk, ceil((total - :canary) / 300.0))::bigint END AS chunk
-    FROM ranked
-), planned AS (
-    INSERT INTO otn.recipient (campaign_id, subscriber_id, token_id, chunk, variables)
-    SELECT :campaign_id, placed.subscriber_id, placed.token_id, placed.chunk,
+    SELECT a.subscriber_id, a.token_id, s.labels && :canary_labels::text[] AS first,
            CASE WHEN cardinality(:fields::text[]) = 0 THEN '{}'::jsonb ELSE (
                SELECT coalesce(jsonb_object_agg(field.key, field.value), '{}')
                FROM jsonb_each(jsonb_strip_nulls(s.attributes || jsonb_build_object(
                    'first_name', s.first_name, 'last_name', s.last_name, 'locale', s.locale, 'ref', k.ref))) AS field
-               WHERE field.key = ANY (:fields::text[])) END
-    FROM placed JOIN otn.subscriber s ON s.id = placed.subscriber_id JOIN otn.token k ON k.id = placed.token_id
-    ORDER BY placed.subscriber_id
+               WHERE field.key = ANY (:fields::text[])) END AS variables
+    FROM audience a JOIN otn.subscriber s ON s.id = a.subscriber_id JOIN otn.token k ON k.id = a.token_id
+    WHERE a.token_id IS NOT NULL
+), ranked AS (
+    SELECT subscriber_id, token_id, variables, first,
+           count(*) FILTER (WHERE NOT first) OVER (ORDER BY subscriber_id ROWS UNBOUNDED PRECEDING) - 1 AS place,
+           count(*) FILTER (WHERE NOT first) OVER () AS total
+    FROM chosen
+), planned AS (
+    INSERT INTO otn.recipient (campaign_id, subscriber_id, token_id, chunk, variables)
+    SELECT :campaign_id, subscriber_id, token_id,
+           CASE WHEN first OR place < :canary THEN 0
+                ELSE 1 + (place - :canary) / greatest(:rows_per_chunk, ceil((total - :canary) / 300.0))::bigint END,
+           variables
+    FROM ranked ORDER BY subscriber_id
     RETURNING chunk
 )
 SELECT (SELECT count(*) FROM planned) AS planned, (SELECT count(*) FROM left_out) AS excluded,

@@ -10,6 +10,7 @@ from otn.campaign import approval as approvals
 from otn.campaign import audience, control, plan
 from otn.campaign.model import CampaignSpec
 from otn.campaign.plan import NotStartableError
+from otn.database import queries
 from tests.campaign.stage import Stage
 from tests.clean import database, emptied_url
 
@@ -318,3 +319,35 @@ def test_two_plans_at_once_of_one_campaign_are_one_plan(stage: Stage) -> None:
     for thread in threads:
         thread.join()
     assert Counter(plans) == {plan.Plan(planned=200, excluded=0, chunks=1): 4}
+
+
+@pytest.mark.parametrize(("module", "statement"), [(plan, "plan_recipients"), (audience, "count_audience")])
+def test_nobody_is_joined_one_by_one_whatever_postgres_believes_of_the_topic(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, module: Any, statement: str
+) -> None:
+    stage.opt_in(1)
+    stage.sql("ANALYZE otn.token, otn.subscriber, otn.suppression, otn.recipient")  # before the others came
+    for psid in stage.opt_in(200)[:50]:
+        suppress(stage, psid)
+    campaign = stage.open()
+    asked = queries("campaign")
+    steps: list[str] = []
+
+    class Explained:
+        def __getattr__(self, name: str) -> Any:
+            return explain if name == statement else getattr(asked, name)
+
+    def explain(connection: Any, **values: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {getattr(asked, statement).sql}", values)
+            steps.extend(row[0] for row in cursor)
+        return getattr(asked, statement)(connection, **values)
+
+    monkeypatch.setattr(module, "queries", lambda _subject: Explained())
+    if module is plan:
+        assert written(stage, campaign) == plan.Plan(planned=151, excluded=50, chunks=1)
+    else:
+        everybody = {"include_labels": [], "exclude_labels": [], "max_recipients": None}
+        assert audience.count(stage.engine, topic_id=stage.topic_row, **everybody).recipients == 151
+    assert steps
+    assert [step for step in steps if "Nested Loop" in step] == []

@@ -43,6 +43,7 @@ def count(
         "filter": json.dumps(dict(chosen_by or {})),
     }
     with transaction(engine) as connection:
+        queries("campaign").gather(connection)
         rows = {row.reason: row for row in queries("campaign").count_audience(connection, **filters)}
     chosen = rows.pop(None, None)
     excluded = {reason: row.people for reason, row in sorted(rows.items())}

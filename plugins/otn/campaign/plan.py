@@ -75,6 +75,7 @@ def _plan(engine: Engine, campaign_id: int, messages_per_second: float | None) -
                 "Trigger it again with the same key: it asks again."
             )
         queries("campaign").lock_planning(connection, page_id=campaign.page_id)
+        queries("campaign").gather(connection)
         row = queries("campaign").plan_recipients(
             connection,
             campaign_id=campaign_id,

@@ -36,6 +36,9 @@ def bench(
     scale: what each of a million recipients costs beside each of 10,000, the sender's memory, and how long a campaign
     with a million done and 100 left takes to its first call. Takes ten minutes.
 
+    plan: the plan of a million people with reasons beside one bare INSERT of the same rows and beside the ORM, who goes
+    row by row, all in turns; its memory, and what a person costs beside a hundredth of them. Takes ten minutes.
+
     pace: how much of a page's rate four senders use in a minute, and the most that the platform saw in a second.
 
     dagrun: a whole run of otn_broadcast by a real Airflow, beside the engine alone with the same people.

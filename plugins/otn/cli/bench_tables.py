@@ -32,6 +32,23 @@ def _show_scale(figures: dict[str, Any]) -> None:
     )
 
 
+def _show_plan(figures: dict[str, Any]) -> None:
+    people, planned, excluded = figures["people"], figures["planned"], figures["excluded"]
+    screen.say(f"{people:,} people, {planned:,} planned, {excluded:,} left out; {figures['rounds']} rounds in turns:")
+    columns = ("side", "people", "s", "least", "most", "us each")
+    names = ("name", "people", "s", "least_s", "most_s", "us_each")
+    screen.print_table(columns, [[one[name] for name in names] for one in figures["sides"]], right=columns[1:])
+    spread = f"{figures['to_limit_least']} to {figures['to_limit_most']}"
+    screen.say(f"the plan's time to the limit's  {figures['to_limit']} ({spread}), bound {figures['time_bound']}")
+    screen.say(f"a person by the ORM to one of ours  {figures['to_peer']}")
+    screen.say(
+        f"{figures['small']:,} people: {figures['small_us']} us each; {people:,}: {figures['large_us']} us; "
+        f"ratio {figures['cost_ratio']}, bound {figures['cost_bound']}"
+    )
+    memory = f"{figures['small_more_mb']} and {figures['large_more_mb']} MB over an idle task"
+    screen.say(f"{memory}, bound {figures['memory_bound_mb']:.0f} MB")
+
+
 def _show_receiver(figures: dict[str, Any]) -> None:
     outage, through = figures["outage"], figures["throughput"]
     screen.say(
@@ -110,6 +127,7 @@ def _yes(within: bool) -> str:
 SHOWN: dict[str, Callable[[dict[str, Any]], None]] = {
     "broadcast": _show_broadcast,
     "scale": _show_scale,
+    "plan": _show_plan,
     "pace": _show_pace,
     "dagrun": _show_dagrun,
     "imports": _show_imports,

@@ -50,6 +50,7 @@ def _first_people(engine: Engine, key: str) -> list[int]:
     asked = json.loads(key)
     filters = asked | {"filter": json.dumps(asked.pop("chosen_by"))}
     with transaction(engine) as connection:
+        queries("campaign").gather(connection)
         rows = queries("console").first_recipients(connection, most=FIRST_PEOPLE, **filters)
         return [row.subscriber_id for row in rows]
 
