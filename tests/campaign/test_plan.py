@@ -10,7 +10,7 @@ from otn.campaign import approval as approvals
 from otn.campaign import audience, control, plan
 from otn.campaign.model import CampaignSpec
 from otn.campaign.plan import NotStartableError
-from otn.database import queries
+from otn.database import queries, transaction
 from tests.campaign.stage import Stage
 from tests.clean import database, emptied_url
 
@@ -239,6 +239,16 @@ def test_postgres_knows_of_the_rows_before_they_are_claimed(stage: Stage, monkey
     assert stage.sql(known) == [(0,)]
     written(stage, stage.open("summer"))
     assert stage.sql(known) == [(500,)]
+
+
+def test_a_task_that_does_not_own_the_table_may_have_it_counted(stage: Stage) -> None:
+    stage.opt_in(20)
+    written(stage, stage.open())
+    stage.sql("SELECT pg_restore_relation_stats('schemaname', 'otn', 'relname', 'recipient', 'reltuples', 0::real)")
+    with transaction(stage.engine) as connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL ROLE otn_sender")
+        queries("campaign").count_rows_anew(connection)
+    assert stage.sql("SELECT reltuples FROM pg_class WHERE oid = 'otn.recipient'::regclass") == [(20,)]
 
 
 def test_planned_again_it_is_the_same_plan(stage: Stage) -> None:
