@@ -21,7 +21,7 @@ RATE = 1.25  # a second: slow enough to press a button in the middle
 USERS = {"ann": "user", "bob": "user", "vera": "viewer"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     require("chromium", "chromium")
     scenes = [Scene("spring", PEOPLE, RATE, opt_in=False), Scene("summer", PEOPLE, RATE)]
@@ -46,7 +46,7 @@ def browser(system: System, story: Any) -> Iterator[Any]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def story(system: System) -> Any:
     """What happened, once it has happened; each test reads a part of it."""
     from tests.operators.story import tell

@@ -20,7 +20,7 @@ DAYS = 5
 LATE = ("send", "ask", "cancel")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     scenes = [Scene(f"late_{what}", PEOPLE_A_DAY * DAYS, opt_in=False) for what in LATE]
     system = System(
@@ -32,14 +32,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def days() -> list[datetime]:
     """Starts of five days that are over and that no run was made for."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return [midnight - (7 - number) * DAY for number in range(DAYS)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def missed(system: System, days: list[datetime]) -> System:
     """Three daily campaigns that missed five days, each with its own answer to being late."""
     for what in LATE:
@@ -60,7 +60,7 @@ def missed(system: System, days: list[datetime]) -> System:
     return system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def held(missed: System) -> System:
     """The file of a campaign that waits for its moment is taken away; Airflow needs a minute or two to see it."""
     system = missed

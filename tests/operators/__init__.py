@@ -1,0 +1,1 @@
+"""A package, so that one system serves the tests of this folder and ends with them (fixture ``system``)."""
