@@ -63,19 +63,26 @@ def opted_in(system: System) -> System:
 def killed_senders(opted_in: System) -> dict[str, Hit]:
     """Campaigns at once, each with its own blow: killed in three ways, cleared, marked failed and triggered again."""
     system = opted_in
+    stopped: dict[str, psutil.Process] = {}
+
+    def while_stopped(name: str, blow: Callable[[], object]) -> None:
+        """A click takes its time: the sender does not go on meanwhile, perhaps to its end."""
+        stopped[name] = frozen_in_mid_chunk(system, system.scenes[name])
+        blow()
+
     blows: dict[str, Callable[[], object]] = {
         "task_killed": lambda: _kill_sender(system, "task_killed", parent=False),
         "worker_killed": lambda: _kill_sender(system, "worker_killed"),
-        "orphaned": lambda: _kill_sender(system, "orphaned", itself=False),
-        "cleared": lambda: system.clear(runs["cleared"]),
-        "marked": lambda: _mark_and_trigger(system, "marked", runs),
+        "orphaned": lambda: stopped.update(orphaned=_kill_sender(system, "orphaned", itself=False)),
+        "cleared": lambda: while_stopped("cleared", lambda: system.clear(runs["cleared"])),
+        "marked": lambda: while_stopped("marked", lambda: _mark_and_trigger(system, "marked", runs)),
     }
     runs = {name: system.trigger(system.scenes[name]) for name in blows}
-    hits = hit_each(system, blows, survivors={"orphaned"})
+    hits = hit_each(system, blows, {"orphaned"}, stopped)
     return {name: replace(found, run=runs[name]) for name, found in hits.items()}
 
 
-def _kill_sender(system: System, name: str, *, itself: bool = True, parent: bool = True) -> None:
+def _kill_sender(system: System, name: str, *, itself: bool = True, parent: bool = True) -> psutil.Process:
     """End the process that makes the calls, or Airflow's own one that watches it, or both; an orphan stays stopped."""
     process = frozen_in_mid_chunk(system, system.scenes[name])
     watcher = process.parent()
@@ -84,6 +91,7 @@ def _kill_sender(system: System, name: str, *, itself: bool = True, parent: bool
         watcher.kill()
     if itself:
         process.kill()
+    return process
 
 
 def _mark_and_trigger(system: System, name: str, runs: dict[str, str]) -> None:

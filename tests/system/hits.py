@@ -97,13 +97,19 @@ def hit(system: System, scene: Scene, blow: Callable[[], object], *, senders_die
     return Hit(scene, at, senders, now.intents - now.answers, len(scene.people) - called)
 
 
-def hit_each(system: System, blows: Mapping[str, Callable[[], object]], survivors: Collection[str]) -> dict[str, Hit]:
+def hit_each(
+    system: System,
+    blows: Mapping[str, Callable[[], object]],
+    survivors: Collection[str],
+    stopped: Mapping[str, psutil.Process],
+) -> dict[str, Hit]:
     """Let each campaign's blow fall when it is in mid-chunk, whichever is first.
 
     Args:
         system: the running system.
         blows: by scene.
         survivors: scenes whose sender lives on.
+        stopped: by scene, a sender that its blow has stopped, and that goes on after it.
     """
     hits: dict[str, Hit] = {}
 
@@ -112,8 +118,8 @@ def hit_each(system: System, blows: Mapping[str, Callable[[], object]], survivor
             scene = system.scenes[name]
             if is_in_mid_chunk(system, scene):
                 hits[name] = hit(system, scene, blows[name], senders_die=name not in survivors)
-                if name in survivors:
-                    sender(system, scene).resume()  # it was stopped for the blow
+                if name in stopped:
+                    stopped[name].resume()
         return hits.keys() == blows.keys()
 
     eventually(all_hit, f"{', '.join(blows)} in mid-chunk")
