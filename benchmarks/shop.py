@@ -16,7 +16,6 @@ from otn.database import Engine, make_engine, migrate, transaction
 from otn.settings import PageSettings
 from sandbox.control_client import Sandbox
 
-DATABASE = "otn"
 TEXT = "Hi {{ first_name | default('there') }}, the thing you asked about is back: https://shop.test/thing"
 AT_ONCE = 50_000  # people made by one call
 
@@ -65,8 +64,8 @@ class Shop:
     def open(cls, cluster: Cluster, sandbox: Sandbox, keyring: Keyring) -> Shop:
         """Make the database and the page."""
         with closing(cluster.server.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {DATABASE}")
-        url = cluster.server.url(DATABASE)
+            cursor.execute("CREATE DATABASE otn")
+        url = cluster.server.url("otn")
         migrate(url)
         engine = make_engine(url)
         facts = sandbox.page()

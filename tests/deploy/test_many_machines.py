@@ -19,8 +19,7 @@ from benchmarks.stage import Cluster
 from otn.database import DatabaseError, Engine, make_engine, transaction
 from otn.local.demo.airflow_api import AirflowApi, AirflowApiError
 from otn.local.dotenv import read_dotenv
-from otn.pace import KEPT_FOR_ANSWERS
-from otn.settings import database_url, read_connection
+from otn.settings import DEFAULT_ANSWERS_SHARE, database_url, read_connection
 from sandbox.control_client import Sandbox
 from tests.chaos.checker import History, check
 from tests.chaos.record import history
@@ -255,5 +254,5 @@ def test_nobody_saw_it_twice_nobody_is_lost_and_every_row_is_true(story: Story, 
 def test_the_pace_holds_across_machines(story: Story, stage: Stage) -> None:
     measured = stage.platform.pace()[stage.page_id]
     print(f"{story.play.name}: {measured}")
-    one_call = max(1, int(story.play.rate * (1 - KEPT_FOR_ANSWERS) / 10))
+    one_call = max(1, int(story.play.rate * (1 - DEFAULT_ANSWERS_SHARE) / 10))
     assert measured["most_calls_in_1s"] <= story.play.rate + one_call

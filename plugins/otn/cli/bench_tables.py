@@ -45,6 +45,10 @@ def _show_plan(figures: dict[str, Any]) -> None:
         f"{figures['small']:,} people: {figures['small_us']} us each; {people:,}: {figures['large_us']} us; "
         f"ratio {figures['cost_ratio']}, bound {figures['cost_bound']}"
     )
+    _show_memory(figures)
+
+
+def _show_memory(figures: dict[str, Any]) -> None:
     memory = f"{figures['small_more_mb']} and {figures['large_more_mb']} MB over an idle task"
     screen.say(f"{memory}, bound {figures['memory_bound_mb']:.0f} MB")
 
@@ -120,6 +124,12 @@ def _show_turns(figures: dict[str, Any]) -> None:
     screen.say(f"time to the limit's  {figures['to_limit']} ({spread}), bound {figures['bound']}")
 
 
+def _show_ingest(figures: dict[str, Any]) -> None:
+    _show_turns(figures)
+    screen.say(f"an event one by one to one of ours  {figures['to_peer']}")
+    _show_memory(figures)
+
+
 def _yes(within: bool) -> str:
     return "yes" if within else "NO"
 
@@ -131,6 +141,7 @@ SHOWN: dict[str, Callable[[dict[str, Any]], None]] = {
     "pace": _show_pace,
     "dagrun": _show_dagrun,
     "imports": _show_imports,
+    "ingest": _show_ingest,
     "deliveries": _show_turns,
     "purge": _show_turns,
     "receiver": _show_receiver,
